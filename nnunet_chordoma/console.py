@@ -1,0 +1,122 @@
+"""What every command line of this project does alike: one-line errors, progress, lists of arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from nnunet_chordoma.errors import ChordomaError
+
+if TYPE_CHECKING:
+    import typer
+    from rich.console import Console
+
+T = TypeVar("T")
+
+EPILOG = "Research use only. Any command takes --debug, which shows the traceback of an error."
+FAILED, INTERRUPTED = 1, 130
+
+
+def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[str] | None = None) -> None:
+    """Run a typer application and exit: 0 done, 1 bad input (one line on stderr), 2 wrong usage, 130 interrupted.
+
+    `list_options` may be followed by several values (`-m A=a B=b`), as nnU-Net's own commands allow.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in expand_lists(arguments, list_options) if a != "--debug"]
+    try:
+        app(args=arguments)
+    except ChordomaError as error:
+        _fail(str(error), FAILED, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to continue", INTERRUPTED, debug)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _fail(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", FAILED, False)
+
+
+def expand_lists(arguments: Sequence[str], list_options: Sequence[str]) -> list[str]:
+    """Repeat an option for each of its values: `-m a b -o c` becomes `-m a -m b -o c`."""
+    expanded: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in list_options else None
+            if option is None:
+                expanded.append(argument)
+        elif option is not None:
+            expanded += [option, argument]
+        else:
+            expanded.append(argument)
+    return expanded
+
+
+def _fail(message: str, status: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def console() -> Console:
+    """Console for what a person reads while a command runs: stderr, so stdout stays for results."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Yield items under a progress bar with counts, elapsed and remaining time."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console()) as progress:
+        task = progress.add_task(description, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def parallel(
+    function: Callable[..., T], calls: Sequence[tuple[object, ...]], workers: int, description: str
+) -> list[T]:
+    """Results of `function(*call)` for each call, in order, in `workers` processes, under a progress bar.
+
+    The first error ends the run; calls that finished before it have kept what they wrote.
+    """
+    if workers < 1:
+        raise ChordomaError(f"--workers must be 1 or more, found {workers}")
+    if workers == 1 or len(calls) < 2:
+        return list(track((function(*call) for call in calls), description, len(calls)))
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator")
+    return list(track(pool(delayed(function)(*call) for call in calls), description, len(calls)))
+
+
+def default_workers() -> int:
+    return max(1, min(8, os.cpu_count() or 1))
