@@ -1,0 +1,63 @@
+"""`chordoma-plan`: plans and preprocessing for the project's configurations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nnunet_chordoma import console
+from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=console.EPILOG)
+def plan(
+    dataset_id: Annotated[int, typer.Argument(help="Dataset id N, as given to chordoma-convert run.")],
+    configuration: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-c",
+            "--configuration",
+            help=f"{CONFIGURATION} (2 mm, 128^3 patches; default) or {DEMO_CONFIGURATION} (small, for CPUs).",
+        ),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Patches in a batch.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of a training.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Batches in an epoch; by default 60 patches of every training image.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's initial learning rate.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that preprocess cases.")] = 1,
+) -> None:
+    """Write ChordomaPlans for dataset N and preprocess it.
+
+    Needs nnUNet_raw and nnUNet_preprocessed in the environment. Each configuration named is added to the
+    plans with the given settings; training then needs nothing but nnUNetv2_train.
+    """
+    from nnunet_chordoma.training.plans import configured, plan_dataset
+
+    names = configuration or [CONFIGURATION]
+    chosen = [
+        configured(
+            name,
+            batch_size=batch_size,
+            max_epochs=epochs,
+            iterations_per_epoch=iterations,
+            learning_rate=learning_rate,
+        )
+        for name in names
+    ]
+    out = console.console()
+    plans_file = plan_dataset(dataset_id, chosen, workers, lambda step: out.print(f"{step} ..."))
+    out.print(f"wrote {plans_file}", soft_wrap=True)
+    out.print(
+        'next:\n  eval "$(python -m nnunet_chordoma)"\n'
+        f"  nnUNetv2_train {dataset_id} {names[0]} 0 -tr ChordomaTrainerWCE -p {PLANS} --npz",
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    console.run(app, list_options=("-c", "--configuration"))
