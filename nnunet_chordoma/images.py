@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +95,37 @@ def read_image(path: Path) -> Image:
         raise ChordomaError(
             f"{path}: expected one value per voxel, found {image.GetNumberOfComponentsPerPixel()} components"
         )
-    return from_sitk(image)
+    result = from_sitk(image)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _refuse_truncated_nifti(path, result.array.size)
+    return result
+
+
+def _refuse_truncated_nifti(path: Path, voxels: int) -> None:
+    """ITK fills what a truncated NIfTI file lacks with zeros and says nothing, so completeness is checked here."""
+    zipped = path.name.lower().endswith(".gz")
+    try:
+        with gzip.open(path) if zipped else path.open("rb") as stream:
+            header = stream.read(112)
+            order = "<" if struct.unpack_from("<i", header, 0)[0] == 348 else ">"
+            bits = struct.unpack_from(f"{order}h", header, 72)[0]
+            offset = struct.unpack_from(f"{order}f", header, 108)[0]
+            expected = int(offset) + voxels * bits // 8
+            if zipped and _gzip_claims(path) == expected % 2**32:
+                return
+            # Any other ending may still be complete (several members, trailing extensions): count the bytes.
+            found = len(header) + sum(iter(lambda: len(stream.read(1 << 22)), 0))
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise ChordomaError(f"{path}: truncated or damaged ({error}); copy or write it again") from None
+    if found < expected:
+        raise ChordomaError(f"{path}: truncated, expected {expected} bytes, found {found}; copy or write it again")
+
+
+def _gzip_claims(path: Path) -> int:
+    """Unpacked size modulo 2^32 that a gzip file's last four bytes state."""
+    with path.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        return int(struct.unpack("<I", stream.read(4))[0])
 
 
 def read_label_map(path: Path) -> Image:

@@ -186,6 +186,13 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
             self.print_to_log_file(f"Stopping: {waited} epochs without a better validation loss.")
             raise _Stopped
 
+    def save_checkpoint(self, filename: str) -> None:
+        """Write aside, then rename: an interruption while saving must not cost the checkpoint before it."""
+        aside = Path(f"{filename}.partial")
+        super().save_checkpoint(str(aside))
+        if aside.exists():
+            aside.replace(filename)
+
     def on_train_end(self) -> None:
         """Deliver the weights of the lowest validation loss, so that checkpoint_final holds the paper's model."""
         best = torch.load(

@@ -1,0 +1,157 @@
+"""The demonstration as a list of steps: the very commands a user would type, in order."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_chordoma.demo.cohort import CohortPlan
+from nnunet_chordoma.layout import DEMO_CONFIGURATION, PLANS, SPLITS_FILE, dataset_name
+
+DATASET_ID = 900
+FIELD_OF_VIEW = (44, 40, 52)
+"""Voxels (x, y, z) of the converted phantom."""
+
+TRAINERS: Mapping[str, str] = {
+    "unet_dice": "ChordomaTrainerDice",
+    "unet_ce": "ChordomaTrainerCE",
+    "unet_wce": "ChordomaTrainerWCE",
+    "resunet_dice": "ChordomaTrainerResDice",
+    "resunet_ce": "ChordomaTrainerResCE",
+    "resunet_wce": "ChordomaTrainerResWCE",
+}
+"""Model name to trainer, in the order of the paper's weights (section 2.4.2)."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    out: Path
+    cohort: CohortPlan
+    validation_cases: int = 2
+    test_cases: int = 4
+    epochs: int | None = None
+    iterations: int | None = None
+    device: str = "cpu"
+
+    @property
+    def training_cases(self) -> int:
+        return self.cohort.cases - self.cohort.outliers - self.validation_cases - self.test_cases
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. `expected_s` on two CPU cores only serves the estimate of the time left."""
+
+    name: str
+    stage: str
+    command: tuple[str, ...]
+    expected_s: float
+
+    @property
+    def shell(self) -> str:
+        """The command as a user would type it."""
+        return shlex.join([Path(self.command[0]).name, *self.command[1:]])
+
+
+def _command(name: str, *arguments: object) -> tuple[str, ...]:
+    # The scripts of this very environment, whatever PATH says.
+    return (str(Path(sys.executable).parent / name), *(str(a) for a in arguments))
+
+
+def folders(out: Path) -> dict[str, str]:
+    """nnU-Net's three folders below the output folder, as environment variables."""
+    return {name: str(out / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+
+
+def stages(options: DemoOptions) -> list[list[Step]]:
+    """All steps after the phantom is drawn; the steps of one inner list do not depend on each other."""
+    out = options.out
+    raw = out / "nnUNet_raw" / dataset_name(DATASET_ID)
+    results = out / "nnUNet_results" / dataset_name(DATASET_ID)
+    counts = (options.training_cases, options.validation_cases, options.test_cases)
+    common = ("-d", DATASET_ID, "-c", DEMO_CONFIGURATION, "-p", PLANS)
+    settings = [*(("--epochs", options.epochs) if options.epochs else ())]
+    settings += [*(("--iterations", options.iterations) if options.iterations else ())]
+
+    convert = Step(
+        "convert",
+        "converting DICOM and volumes to nnU-Net",
+        _command(
+            *("chordoma-convert", "run", out / "source", "--dataset-id", DATASET_ID),
+            *("--size", ",".join(map(str, FIELD_OF_VIEW)), "--split", ",".join(map(str, counts)), "--overwrite"),
+        ),
+        20,
+    )
+    plan = Step(
+        "plan",
+        "planning and preprocessing",
+        _command("chordoma-plan", DATASET_ID, "-c", DEMO_CONFIGURATION, *settings),
+        25,
+    )
+    train = [
+        Step(
+            f"train_{model}",
+            "training",
+            _command(
+                *("nnUNetv2_train", DATASET_ID, DEMO_CONFIGURATION, 0, "-tr", trainer, "-p", PLANS),
+                # Continues where an interrupted training stopped, else starts anew.
+                *("--npz", "--c", "-device", options.device),
+            ),
+            150,
+        )
+        for model, trainer in TRAINERS.items()
+    ]
+    predict = [
+        Step(
+            f"predict_{model}",
+            "predicting the test cases",
+            _command(
+                *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", out / "predictions" / model, *common),
+                *("-f", 0, "-tr", trainer, "--save_probabilities", "--continue_prediction", "-npp", 1, "-nps", 1),
+                *("-device", options.device),
+            ),
+            25,
+        )
+        for model, trainer in TRAINERS.items()
+    ]
+    validation = [
+        f"{model}={results / f'{trainer}__{PLANS}__{DEMO_CONFIGURATION}' / 'fold_0' / 'validation'}"
+        for model, trainer in TRAINERS.items()
+    ]
+    predictions = [f"{model}={out / 'predictions' / model}" for model in TRAINERS]
+    ensembles = {"average_ensemble": "average", "optimal_ensemble": str(out / "weights.json")}
+    fit = Step(
+        "fit",
+        "fitting the optimal ensemble on the validation cases",
+        _command(
+            *("chordoma-ensemble", "fit", "-m", *validation, "-r", raw / "labelsTr", "-o", out / "weights.json"),
+        ),
+        15,
+    )
+    combine = [
+        Step(
+            f"predict_{name}",
+            "predicting with the ensembles",
+            _command(
+                *("chordoma-ensemble", "predict", "-w", weights, "-m", *predictions, "-o", out / "predictions" / name),
+            ),
+            10,
+        )
+        for name, weights in ensembles.items()
+    ]
+    scores = out / "scores.csv"
+    score = Step(
+        "score",
+        "scoring",
+        _command(
+            *("chordoma-eval", "score", "-m", *predictions),
+            *(f"{name}={out / 'predictions' / name}" for name in ensembles),
+            *("-r", raw / "labelsTs", "--splits", raw / SPLITS_FILE, "-o", scores),
+        ),
+        25,
+    )
+    report = Step("report", "writing the report", _command("chordoma-eval", "report", scores, "-o", out / "report"), 15)
+    return [[convert], [plan], train, predict, [fit], combine, [score], [report]]

@@ -1,0 +1,79 @@
+from typing import Annotated
+
+import pytest
+import typer
+
+from nnunet_chordoma import console
+from nnunet_chordoma.errors import ChordomaError
+
+
+def square(x):
+    if x == 13:
+        raise ChordomaError("thirteen is refused")
+    return x * x
+
+
+@pytest.fixture
+def app():
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def work(kind: str, m: Annotated[list[str] | None, typer.Option("-m")] = None, o: str = "") -> None:
+        print(kind, m, o)
+        errors = {
+            "bad": ChordomaError("case 'a':\n  expected b"),
+            "bug": ZeroDivisionError("0"),
+            "stop": KeyboardInterrupt(),
+        }
+        if kind in errors:
+            raise errors[kind]
+
+    return app
+
+
+@pytest.mark.parametrize(("kind", "status"), [("fine", 0), ("bad", 1), ("bug", 1), ("stop", 130)])
+def test_exit_status(app, kind, status):
+    with pytest.raises(SystemExit) as caught:
+        console.run(app, arguments=[kind])
+    assert (caught.value.code or 0) == status
+
+
+def test_wrong_usage_is_status_two(app):
+    with pytest.raises(SystemExit) as caught:
+        console.run(app, arguments=["fine", "--nope"])
+    assert caught.value.code == 2
+
+
+def test_bad_input_is_one_line_without_traceback(app, capsys):
+    with pytest.raises(SystemExit):
+        console.run(app, arguments=["bad"])
+    assert capsys.readouterr().err == "error: case 'a': expected b\n"
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(app, capsys):
+    for arguments in (["--debug", "bad"], ["bad", "--debug"]):
+        with pytest.raises(SystemExit):
+            console.run(app, arguments=arguments)
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_option_takes_several_values(app, capsys):
+    with pytest.raises(SystemExit):
+        console.run(app, ("-m",), ["fine", "-m", "a=1", "b=2", "--o", "out", "-m", "c=3"])
+    assert capsys.readouterr().out == "fine ['a=1', 'b=2', 'c=3'] out\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parallel_keeps_the_order(workers):
+    assert console.parallel(square, [(i,) for i in range(5)], workers, "squares") == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parallel_passes_errors_on(workers):
+    with pytest.raises(ChordomaError, match="thirteen"):
+        console.parallel(square, [(i,) for i in (1, 13, 2)], workers, "squares")
+
+
+def test_no_workers_is_refused():
+    with pytest.raises(ChordomaError, match="--workers"):
+        console.parallel(square, [(1,)], 0, "squares")
