@@ -30,8 +30,12 @@ from nnunet_chordoma.training.settings import PATCHES_PER_IMAGE, TrainingSetting
 class PlansRefusedError(ChordomaError, SystemExit):
     """Plans that a trainer does not accept.
 
-    It is also a SystemExit, so nnUNetv2_train ends with this one line instead of a traceback.
+    It is also a SystemExit, so nnUNetv2_train ends with this one line and status 1 instead of a traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -161,8 +165,9 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def epochs_without_improvement(self) -> int:
         """Epochs since the lowest validation loss; derived from the log, so it survives resuming."""
-        losses = [float(v) for v in self.logger.get_value("val_losses", step=None)]
-        return len(losses) - 1 - int(np.argmin(losses)) if losses else 0
+        # A diverged epoch (NaN) is never the best one.
+        losses = np.nan_to_num(np.array(self.logger.get_value("val_losses", step=None), dtype=float), nan=np.inf)
+        return len(losses) - 1 - int(np.argmin(losses)) if len(losses) else 0
 
     def run_training(self) -> None:
         """nnU-Net's loop, left once the validation loss has not improved for the patience of the plans."""

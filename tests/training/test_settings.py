@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.training.plans import CONFIGURATIONS, add_configurations, configured
+from nnunet_chordoma.training.settings import SMALL, TrainingSettings
+
+
+def stored(settings):
+    return {"chordoma": json.loads(json.dumps(settings.to_plans()))}
+
+
+@pytest.mark.parametrize("settings", [TrainingSettings(), SMALL])
+def test_settings_survive_the_plans_file(settings):
+    assert TrainingSettings.from_plans(stored(settings)) == settings
+
+
+def test_the_papers_settings_are_the_defaults():
+    s = TrainingSettings()
+    assert (s.learning_rate, s.weight_decay, s.patience_epochs, s.augmentation) == (1e-4, 1e-5, 10, "paper")
+    assert s.unet_features == (64, 128, 256, 512)
+    assert s.residual_unet_features == (64, 128, 256, 512, 1024)
+
+
+def test_learning_rate_falls_by_0_7_every_15_epochs():
+    s = TrainingSettings()
+    assert [s.learning_rate_at(e) for e in (0, 14, 15, 30)] == pytest.approx([1e-4, 1e-4, 0.7e-4, 0.49e-4])
+
+
+@pytest.mark.parametrize("change", [{"momentum": 0.9}, {"learning_rate": None}])
+def test_unknown_and_missing_settings_are_refused(change):
+    plans = stored(TrainingSettings())
+    for key, value in change.items():
+        plans["chordoma"].pop(key) if value is None else plans["chordoma"].update({key: value})
+    with pytest.raises(ChordomaError, match=next(iter(change))):
+        TrainingSettings.from_plans(plans)
+
+
+def test_plans_without_our_entry_are_refused():
+    with pytest.raises(ChordomaError, match="chordoma-plan"):
+        TrainingSettings.from_plans({})
+
+
+def test_the_full_configuration_is_the_papers():
+    entry = CONFIGURATIONS["3d_chordoma"].to_plans()
+    assert entry["spacing"] == [2, 2, 2]
+    assert entry["patch_size"] == [128, 128, 128]
+    assert entry["normalization_schemes"] == ["ZScoreNormalization"]
+    assert entry["use_mask_for_norm"] == [False]
+
+
+def test_configurations_are_added_beside_nnunets_own():
+    before = {"plans_name": "nnUNetPlans", "configurations": {"3d_fullres": {"spacing": [1, 1, 1]}}}
+    after = add_configurations(before, [configured("3d_chordoma_demo", max_epochs=3)])
+    assert set(after["configurations"]) == {"3d_fullres", "3d_chordoma_demo"}
+    assert after["plans_name"] == "ChordomaPlans"
+    assert after["configurations"]["3d_chordoma_demo"]["chordoma"]["max_epochs"] == 3
+    assert before["plans_name"] == "nnUNetPlans"
+
+
+def test_unknown_configurations_and_senseless_numbers_are_refused():
+    with pytest.raises(ChordomaError, match="3d_fullres"):
+        configured("3d_fullres")
+    with pytest.raises(ChordomaError, match="max_epochs=0"):
+        configured("3d_chordoma", max_epochs=0)
