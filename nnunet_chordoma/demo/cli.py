@@ -17,9 +17,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything; run again with it to continue.")],
     cases: Annotated[int, typer.Option(help="Patients to draw, two of them outliers without piriformis.")] = 16,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each training (default: 6).")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Batches in an epoch (default: 60).")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Trainings at a time (default: 2 where there are 2 cores).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (default: 6).")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Batches in an epoch (default: 60).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time (default: 2 where there are 2 cores).")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the cohort.")] = 2023,
 ) -> None:
