@@ -84,7 +84,7 @@ def scan(folder: Path) -> DicomTree:
         if header is None:
             ignored["not DICOM"] += 1
         elif kind == CT_IMAGE:
-            if "LOCALIZER" in [str(v).upper() for v in header.get("ImageType") or ()]:
+            if "LOCALIZER" in str(header.get("ImageType", "")).upper():
                 ignored["CT localizer"] += 1
             else:
                 series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)

@@ -51,6 +51,18 @@ class StructureSet:
 def read_structure_set(path: Path, what: str) -> StructureSet:
     """Parse an RTSTRUCT; raises ChordomaError, beginning with `what`, if it is not one or is damaged."""
     dataset = read_dataset(path, what)
+    try:
+        return _parse(dataset, path, what)
+    except ChordomaError:
+        raise
+    except Exception as error:
+        # pydicom parses sequences when they are first looked at, so damage may come up late.
+        raise ChordomaError(
+            f"{what}: {path.name} is damaged ({type(error).__name__}: {error}); export the RTSTRUCT again"
+        ) from None
+
+
+def _parse(dataset: Any, path: Path, what: str) -> StructureSet:
     if str(dataset.get("SOPClassUID", "")) != RT_STRUCTURE_SET:
         raise ChordomaError(
             f"{what}: {path.name}: expected an RTSTRUCT, found {dataset.get('Modality') or 'no DICOM object'}; "

@@ -15,6 +15,9 @@ from nnunet_chordoma.geometry import Geometry
 POSITION_TOLERANCE_MM = 0.1
 """A slice may lie this far from its place on the regular grid (positions are often rounded to 0.1 mm)."""
 
+GAP_TOLERANCE_MM = 0.101
+"""Two neighbours, each rounded to 0.1 mm, differ in their distance by up to 0.1 mm."""
+
 DUPLICATE_MM = 0.01
 COSINE_TOLERANCE = 1e-3
 EQUAL_COSINES = 1e-4
@@ -129,9 +132,9 @@ def _require_even(positions: NDArray[np.float64], along_mm: NDArray[np.float64],
     gaps = np.diff(along_mm)
     usual = float(np.median(gaps))
     # With as many wide as narrow gaps the narrow ones are the spacing and the wide ones the holes.
-    if np.any(np.abs(gaps - usual) > POSITION_TOLERANCE_MM):
+    if np.any(np.abs(gaps - usual) > GAP_TOLERANCE_MM):
         usual = float(gaps.min())
-    wrong = np.flatnonzero(np.abs(gaps - usual) > POSITION_TOLERANCE_MM)
+    wrong = np.flatnonzero(np.abs(gaps - usual) > GAP_TOLERANCE_MM)
     if wrong.size:
         places = "; ".join(
             f"{gaps[i]:.2f} mm between {_list(positions[i])} and {_list(positions[i + 1])}" for i in wrong[:3]

@@ -1,0 +1,149 @@
+"""conversion/CASE.json: how one case came about, enough to repeat and invert it, and nothing that names a patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_chordoma.dataset_conversion.label_merge import Overwritten
+from nnunet_chordoma.dataset_conversion.transform_chain import TransformChain
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_document, write_document
+from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.layout import FILE_ENDING
+
+SCHEMA, VERSION = "chordoma-conversion", 1
+RECORDS = "conversion"
+
+TRAINING = frozenset({"train", "val"})
+
+
+@dataclass(frozen=True)
+class StructureVolume:
+    """Volume of one structure in cm3: as contoured on the scan's grid, and in the label map of the dataset."""
+
+    source: float
+    converted: float
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """See the module. `input_sha256` holds file hashes by role, without file names; UIDs are hashed."""
+
+    case: str
+    fingerprint: str
+    source_kind: str
+    patient_position: str | None
+    input_sha256: Mapping[str, tuple[str, ...]]
+    identifiers_sha256: Mapping[str, str]
+    chain: TransformChain
+    body_from: str
+    rois: Mapping[str, tuple[str, ...]]
+    rule: Mapping[str, str]
+    unmapped: tuple[str, ...]
+    absent: tuple[str, ...]
+    skipped_contours: Mapping[str, tuple[str, ...]]
+    overwritten: tuple[Overwritten, ...]
+    volumes_cm3: Mapping[str, StructureVolume]
+    warnings: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where the files of one case lie in a dataset folder."""
+
+    image: Path
+    labels: Path
+    record: Path
+
+    @classmethod
+    def of(cls, dataset: Path, case: str, split: str) -> CaseFiles:
+        """Training and validation cases go to imagesTr and labelsTr, the others to imagesTs and labelsTs."""
+        part = "Tr" if split in TRAINING else "Ts"
+        return cls(
+            dataset / f"images{part}" / f"{case}_0000{FILE_ENDING}",
+            dataset / f"labels{part}" / f"{case}{FILE_ENDING}",
+            dataset / RECORDS / f"{case}.json",
+        )
+
+    def gather(self, dataset: Path) -> bool:
+        """Whether image and labels exist, after moving them here from where another split had put them."""
+        for path in (self.image, self.labels):
+            kind = path.parent.name[:-2]
+            for elsewhere in (dataset / f"{kind}Tr" / path.name, dataset / f"{kind}Ts" / path.name):
+                if not path.is_file() and elsewhere.is_file():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    elsewhere.replace(path)
+        return self.image.is_file() and self.labels.is_file()
+
+
+def write_record(path: Path, record: CaseRecord) -> None:
+    write_document(
+        path,
+        SCHEMA,
+        VERSION,
+        CHORDOMA,
+        {
+            "case": record.case,
+            "fingerprint": record.fingerprint,
+            "source_kind": record.source_kind,
+            "patient_position": record.patient_position,
+            "input_sha256": {role: list(digests) for role, digests in record.input_sha256.items()},
+            "identifiers_sha256": dict(record.identifiers_sha256),
+            "transform_chain": record.chain.to_json(),
+            "body_from": record.body_from,
+            "rois": {s: {"names": list(keys), "by": record.rule[s]} for s, keys in record.rois.items()},
+            "unmapped": list(record.unmapped),
+            "absent": list(record.absent),
+            "skipped_contours": {key: list(reasons) for key, reasons in record.skipped_contours.items()},
+            "overwritten": [{"loser": o.loser, "winner": o.winner, "voxels": o.voxels} for o in record.overwritten],
+            "volumes_cm3": {
+                s: {"source": round(v.source, 4), "converted": round(v.converted, 4)}
+                for s, v in record.volumes_cm3.items()
+            },
+            "warnings": list(record.warnings),
+            "ignored": list(record.ignored),
+        },
+    )
+
+
+def read_record(path: Path) -> CaseRecord:
+    """Read conversion/CASE.json; raises ChordomaError if it is missing, malformed or of another version."""
+    _, content = read_document(path, SCHEMA, VERSION)
+    try:
+        return _from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ChordomaError(f"{path}: incomplete conversion record ({error!r}); convert the case again") from None
+
+
+def _from_json(content: dict[str, Any]) -> CaseRecord:
+    return CaseRecord(
+        case=content["case"],
+        fingerprint=content["fingerprint"],
+        source_kind=content["source_kind"],
+        patient_position=content["patient_position"],
+        input_sha256={role: tuple(digests) for role, digests in content["input_sha256"].items()},
+        identifiers_sha256=content["identifiers_sha256"],
+        chain=TransformChain.from_json(content["transform_chain"]),
+        body_from=content["body_from"],
+        rois={s: tuple(entry["names"]) for s, entry in content["rois"].items()},
+        rule={s: entry["by"] for s, entry in content["rois"].items()},
+        unmapped=tuple(content["unmapped"]),
+        absent=tuple(content["absent"]),
+        skipped_contours={key: tuple(reasons) for key, reasons in content["skipped_contours"].items()},
+        overwritten=tuple(Overwritten(o["loser"], o["winner"], o["voxels"]) for o in content["overwritten"]),
+        volumes_cm3={
+            s: StructureVolume(float(v["source"]), float(v["converted"])) for s, v in content["volumes_cm3"].items()
+        },
+        warnings=tuple(content["warnings"]),
+        ignored=tuple(content["ignored"]),
+    )
+
+
+def hashed(uid: str) -> str:
+    """A UID's SHA-256: equal UIDs stay equal, the UID itself is not kept."""
+    return hashlib.sha256(uid.encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""Finding the cases in a folder and deciding how each is stored."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nnunet_chordoma.cases import existing_folder
+from nnunet_chordoma.dataset_conversion.case_source import CaseSource
+from nnunet_chordoma.dataset_conversion.dicom_case import open_dicom_case
+from nnunet_chordoma.dataset_conversion.dicom_files import scan, visible_files
+from nnunet_chordoma.dataset_conversion.volume_case import find_volumes, open_volume_case
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.images import is_volume
+
+CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def find_cases(source: Path) -> dict[str, Path]:
+    """Case name to folder for the sub-folders of `source`, sorted; raises ChordomaError if there are none."""
+    existing_folder(source, "SRC")
+    folders = {
+        path.name: path
+        for path in sorted(source.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"
+    }
+    loose = [p.name for p in sorted(source.iterdir()) if p.is_file() and (is_volume(p) or p.suffix.lower() == ".dcm")]
+    if loose:
+        raise ChordomaError(
+            f"SRC: expected one sub-folder per case in {source}, found images directly in it ({loose[0]}"
+            + (f" and {len(loose) - 1} more" if len(loose) > 1 else "")
+            + "); give the folder above it, or move them into case folders"
+        )
+    if not folders:
+        raise ChordomaError(f"SRC: expected one sub-folder per case in {source}, found none; check the path")
+    for name in folders:
+        if not CASE_NAME.fullmatch(name):
+            raise ChordomaError(
+                f"case '{name}': folder names become file names in nnU-Net, expected letters, digits, '.', '_' and "
+                "'-' only; rename the folder"
+            )
+    return folders
+
+
+def open_case(case: str, folder: Path) -> CaseSource:
+    """Read the headers of one case.
+
+    DICOM is used if the folder holds both a CT and an RTSTRUCT; otherwise volumes, if it holds any. What is
+    left out is listed in `ignored`. Raises ChordomaError if the case is unfit.
+    """
+    if not visible_files(folder):
+        raise ChordomaError(f"case '{case}': {folder} holds no file; add CT and structures, or remove the folder")
+    tree = scan(folder)
+    if tree.has_ct_and_structures:
+        volumes = [str(p.relative_to(folder)) for p in visible_files(folder) if is_volume(p)]
+        passed_over = [f"{len(volumes)} volume(s) beside the DICOM: {', '.join(volumes[:5])}"] if volumes else []
+        return open_dicom_case(case, tree, passed_over)
+    files = find_volumes(case, folder)
+    if files is not None:
+        slices = sum(len(f) for f in tree.ct_series.values()) + len(tree.multiframe)
+        incomplete = f"DICOM without {'RTSTRUCT' if slices else 'CT'} beside the volumes"
+        return open_volume_case(case, files, (*tree.ignored, *(() if tree.empty else (incomplete,))))
+    if tree.empty:
+        raise ChordomaError(
+            f"case '{case}': expected CT DICOM and an RTSTRUCT, or an image and masks, in {folder}, found neither "
+            f"({'; '.join(tree.ignored)})"
+        )
+    return open_dicom_case(case, tree)
