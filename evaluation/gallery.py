@@ -1,0 +1,143 @@
+"""Which cases the report shows as pictures, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_chordoma.cases import existing_folder
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.evaluation.inputs import read_labels, require_same_grid
+from nnunet_chordoma.evaluation.pictures import View, draw_views
+from nnunet_chordoma.evaluation.sidecar import ScoredFiles, Sidecar
+from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, has_reference, unique
+from nnunet_chordoma.files import sha256
+from nnunet_chordoma.images import VOLUME_SUFFIXES, read_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_FOLDERS = ("imagesTs", "imagesTr")
+CHANNEL = "_0000"
+
+
+@dataclass(frozen=True)
+class RankedCase:
+    """A case of the picture model with its Dice per structure (fractions)."""
+
+    rank: str
+    case: str
+    mean: float
+    dice: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CasePicture:
+    ranked: RankedCase
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one model on one split, or in `reason` why there are none. `structures` have contours."""
+
+    model: str
+    split: str
+    structures: tuple[str, ...]
+    pictures: tuple[CasePicture, ...]
+    reason: str = ""
+
+
+def picture_model(summary: SplitSummary, wanted: str | None) -> str:
+    """The model asked for, else the one with the best mean Dice over structures."""
+    if wanted is not None:
+        if wanted not in summary.models:
+            raise ChordomaError(f"--picture-model {wanted}: not among the models scored: {', '.join(summary.models)}")
+        return wanted
+    dice = summary.block("VDSC").cells
+    return max(summary.models, key=lambda m: (dice[m, OVERALL].n > 0, dice[m, OVERALL].mean))
+
+
+def rank_cases(scores: pd.DataFrame, split: str, model: str) -> list[RankedCase]:
+    """The best, the median (of an even number the lower) and the worst case by mean Dice over its structures."""
+    part = scores[(scores["split"] == split) & (scores["model"] == model) & (scores["metric"] == "VDSC")]
+    part = part[has_reference(scores)[part.index]]
+    cases = []
+    for case in sorted(unique(part["case"])):
+        rows = part[part["case"] == case]
+        dice = dict(zip(unique(rows["structure"]), (float(v) for v in rows["value"]), strict=True))
+        cases.append((sum(dice.values()) / len(dice), case, dice))
+    cases.sort(key=lambda entry: (-entry[0], entry[1]))
+    if not cases:
+        return []
+    if len(cases) == 1:
+        chosen = {"Only case": 0}
+    elif len(cases) == 2:
+        chosen = {"Best case": 0, "Worst case": 1}
+    else:
+        chosen = {"Best case": 0, "Median case": len(cases) // 2, "Worst case": len(cases) - 1}
+    return [RankedCase(rank, cases[i][1], cases[i][0], cases[i][2]) for rank, i in chosen.items()]
+
+
+def make_gallery(
+    scores: pd.DataFrame, summary: SplitSummary, sidecar: Sidecar | None, model: str, images: Path | None
+) -> Gallery:
+    """Draw the chosen cases; what cannot be drawn is explained instead of failing the report.
+
+    Images asked for by hand must exist: a wrong `images` folder raises ChordomaError.
+    """
+    if images is not None:
+        existing_folder(images, "--images")
+    if sidecar is None:
+        return Gallery(
+            model, summary.split, (), (), "The scores file has no sidecar beside it, which names the label maps."
+        )
+    folders = [images] if images else [sidecar.reference.parent / name for name in IMAGE_FOLDERS]
+    pictures = []
+    for ranked in rank_cases(scores, summary.split, model):
+        try:
+            pictures.append(_case_picture(ranked, sidecar, model, folders))
+        except ChordomaError as error:
+            if images is not None:
+                raise
+            return Gallery(model, summary.split, (), (), f"{error}.")
+    reason = "" if pictures else f"{model} has no scored case here."
+    return Gallery(model, summary.split, sidecar.scheme.structures, tuple(pictures), reason)
+
+
+def _case_picture(ranked: RankedCase, sidecar: Sidecar, model: str, folders: list[Path]) -> CasePicture:
+    files = sidecar.cases.get(ranked.case)
+    if files is None or model not in files.predictions:
+        raise ChordomaError(f"case '{ranked.case}': the sidecar names no label map of model '{model}'")
+    _require_unchanged(ranked.case, files, model)
+    ct_path = find_image(ranked.case, folders)
+    reference = read_labels(files.reference, sidecar.scheme, f"reference, case '{ranked.case}'")
+    prediction = read_labels(files.predictions[model], sidecar.scheme, f"model '{model}', case '{ranked.case}'")
+    ct = read_image(ct_path)
+    require_same_grid(reference.geometry, ct.geometry, f"image of case '{ranked.case}': {ct_path}")
+    views = draw_views(ct, reference, prediction, sidecar.scheme, f"case {ranked.case}, {model}")
+    return CasePicture(ranked, tuple(views))
+
+
+def find_image(case: str, folders: list[Path]) -> Path:
+    """The case's CT, CASE_0000.nii.gz, in the first folder that has it."""
+    for folder in folders:
+        for suffix in VOLUME_SUFFIXES:
+            path = folder / f"{case}{CHANNEL}{suffix}"
+            if path.is_file():
+                return path
+    raise ChordomaError(
+        f"no image {case}{CHANNEL}.nii.gz in {' or '.join(str(f) for f in folders)}; name a folder with --images"
+    )
+
+
+def _require_unchanged(case: str, files: ScoredFiles, model: str) -> None:
+    # Contours of other files than those scored would belong to other numbers.
+    expected = {files.reference: files.reference_sha256, files.predictions[model]: files.prediction_sha256[model]}
+    for path, digest in expected.items():
+        if not path.is_file():
+            raise ChordomaError(f"case '{case}': the label map {path} is no longer there")
+        if sha256(path) != digest:
+            raise ChordomaError(f"case '{case}': {path} has changed since it was scored; score again")
