@@ -32,7 +32,10 @@ def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[
         app(args=arguments)
     except ChordomaError as error:
         _fail(str(error), FAILED, debug)
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this status before it gets here.
+        if end.code != INTERRUPTED:
+            raise
         _fail("interrupted; run the same command again to continue", INTERRUPTED, debug)
     except Exception as error:
         if debug:

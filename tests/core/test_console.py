@@ -38,6 +38,12 @@ def test_exit_status(app, kind, status):
     assert (caught.value.code or 0) == status
 
 
+def test_an_interruption_says_how_to_go_on(app, capsys):
+    with pytest.raises(SystemExit):
+        console.run(app, arguments=["stop"])
+    assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted; run the same command again to continue"
+
+
 def test_wrong_usage_is_status_two(app):
     with pytest.raises(SystemExit) as caught:
         console.run(app, arguments=["fine", "--nope"])

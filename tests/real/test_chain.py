@@ -48,13 +48,11 @@ def chain(tmp_path_factory):
 
     for archive in sorted((DATA / "ibsi_sts").glob("STS_*.zip")):
         with zipfile.ZipFile(archive) as unzipped:
-            unzipped.extractall(
-                folder / "source" / archive.stem, [n for n in unzipped.namelist() if n.startswith("image")]
-            )
+            unzipped.extractall(folder / "source" / archive.stem)
     (folder / "rois.yaml").write_text("gtv: GTV_Mass_CT\n")
     run(
         *("chordoma-convert", "run", folder / "source", "--dataset-id", 33, "--roi-map", folder / "rois.yaml"),
-        *("--size", "128,128,96", "--split", "2,1,2", "--workers", 2),
+        *("--size", "128,128,120", "--split", "2,1,2", "--workers", 2),
     )
     raw = folder / "raw" / "Dataset033_Chordoma"
     run("chordoma-plan", 33, "-c", "3d_chordoma_demo", "--epochs", 2, "--iterations", 30)
@@ -83,20 +81,19 @@ def chain(tmp_path_factory):
         "-device",
         "cpu",
     )
+    splits = json.loads((raw / "splits_final.json").read_text())[0]
+    (folder / "validation").mkdir()
+    for case in splits["val"]:
+        (folder / "validation" / f"{case}_0000.nii.gz").symlink_to(raw / "imagesTr" / f"{case}_0000.nii.gz")
     # The two models of the ensemble are the network with fine and with coarse overlap of its patches.
     for name, step in (("fine", 0.5), ("coarse", 1)):
-        for images, part in (("imagesTr", "val"), ("imagesTs", "test")):
+        for images, part in ((folder / "validation", "val"), (raw / "imagesTs", "test")):
             run(
-                *("nnUNetv2_predict", "-i", raw / images, "-o", folder / part / name, *common, "-step_size", step),
+                *("nnUNetv2_predict", "-i", images, "-o", folder / part / name, *common, "-step_size", step),
                 *("-npp", 1, "-nps", 1),
             )
-    splits = json.loads((raw / "splits_final.json").read_text())[0]
-    (folder / "validation.txt").write_text("\n".join(splits["val"]))
     models = {part: [f"{name}={folder / part / name}" for name in ("fine", "coarse")] for part in ("val", "test")}
-    run(
-        *("chordoma-ensemble", "fit", "-m", *models["val"], "-r", raw / "labelsTr", "-o", folder / "weights.json"),
-        *("--cases", folder / "validation.txt"),
-    )
+    run("chordoma-ensemble", "fit", "-m", *models["val"], "-r", raw / "labelsTr", "-o", folder / "weights.json")
     run("chordoma-ensemble", "predict", "-w", folder / "weights.json", "-m", *models["test"], "-o", folder / "best")
     run(
         *("chordoma-eval", "score", "-m", *models["test"], f"best={folder / 'best'}", "-r", raw / "labelsTs"),
