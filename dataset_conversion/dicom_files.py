@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -104,13 +105,18 @@ def scan(folder: Path) -> DicomTree:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """Files under `folder` at any depth, sorted, without hidden ones and archive leftovers."""
-
-    def shown(path: Path) -> bool:
-        parts = path.relative_to(folder).parts
-        return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-    return sorted(path for path in folder.rglob("*") if path.is_file() and shown(path))
+    """Files under `folder` at any depth, sorted, without hidden ones and archive leftovers; links are followed."""
+    files: list[Path] = []
+    visited: set[Path] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        # A link to a folder above would lead round in circles.
+        if Path(place).resolve() in visited:
+            folders.clear()
+            continue
+        visited.add(Path(place).resolve())
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        files += [path for name in names if not name.startswith(".") and (path := Path(place, name)).is_file()]
+    return sorted(files)
 
 
 def read_dataset(path: Path, what: str, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
 from nnunet_chordoma.dataset_conversion.ct_series import read_headers, read_hounsfield
-from nnunet_chordoma.dataset_conversion.dicom_files import scan
+from nnunet_chordoma.dataset_conversion.dicom_files import scan, visible_files
 from nnunet_chordoma.dataset_conversion.sources import open_case
 from nnunet_chordoma.errors import ChordomaError
 
@@ -250,3 +250,13 @@ def test_truncated_structure_set(case):
     message = refused(case)
     assert "rs.dcm" in message
     assert "export" in message
+
+
+def test_linked_folders_are_followed_but_not_in_circles(case, tmp_path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "dicom").symlink_to(case)
+    (case / "up").symlink_to(linked)
+    found = [p.name for p in visible_files(linked)]
+    assert len(found) == len(set(found)) == 4
+    assert open_case("linked", linked).rois

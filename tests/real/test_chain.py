@@ -86,7 +86,7 @@ def chain(tmp_path_factory):
     for case in splits["val"]:
         (folder / "validation" / f"{case}_0000.nii.gz").symlink_to(raw / "imagesTr" / f"{case}_0000.nii.gz")
     # The two models of the ensemble are the network with fine and with coarse overlap of its patches.
-    for name, step in (("fine", 0.5), ("coarse", 1)):
+    for name, step in (("fine", 0.8), ("coarse", 1)):
         for images, part in ((folder / "validation", "val"), (raw / "imagesTs", "test")):
             run(
                 *("nnUNetv2_predict", "-i", images, "-o", folder / part / name, *common, "-step_size", step),
