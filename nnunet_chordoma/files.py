@@ -73,7 +73,10 @@ def read_document(path: Path, schema: str, version: int) -> tuple[LabelScheme, d
             f"{path}: expected a '{schema}' file of schema version {version}, found {found[0]!r} version {found[1]!r}; "
             f"write it again with nnunet-chordoma {__version__}"
         )
-    return LabelScheme(tuple(content["labels"])), content
+    labels = content.get("labels")
+    if not isinstance(labels, list):
+        raise ChordomaError(f"{path}: expected a list of label names under 'labels', found {labels!r}; write it again")
+    return LabelScheme(tuple(labels)), content
 
 
 def sha256(path: Path) -> str:

@@ -52,6 +52,8 @@ class ProbabilityMaps:
                         "predict with --save_probabilities"
                     )
                 values = archive[KEY]
+                if values.dtype.kind != "f":
+                    raise ChordomaError(f"{what}: expected floating-point numbers, found {values.dtype}")
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ChordomaError(f"{what}: truncated or not an .npz file ({error}); predict this case again") from None
         expected = (len(scheme), *self.geometry().shape_zyx)

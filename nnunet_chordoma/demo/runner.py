@@ -69,7 +69,7 @@ class Runner:
                         self._finish(one)
                         done_s += one.step.expected_s
                     part_s = sum(self._fraction(r) * r.step.expected_s for r in running)
-                    detail = ", ".join(r.step.name for r in running) if len(steps) > 1 else ""
+                    detail = ", ".join(self._label(r) for r in running) if len(steps) > 1 else ""
                     show(Progress(steps[0].stage, number, detail, done_s + part_s))
                     if running:
                         time.sleep(_POLL_S)
@@ -102,12 +102,20 @@ class Runner:
         write_text(self._mark(one.step), one.step.shell + "\n")
 
     def _fraction(self, one: Running) -> float:
-        """How far a running step is: by epochs where its log tells them, else by the clock."""
-        by_clock = min(0.95, (time.monotonic() - one.started) / one.step.expected_s)
-        if not one.step.name.startswith("train_"):
-            return by_clock
-        epochs = len(_EPOCHS_DONE.findall(one.log.read_text(errors="replace")))
-        return min(by_clock, 0.95) if not epochs else max(by_clock / 2, min(0.95, epochs / 6.5))
+        """How far a running step is: by epochs where it counts them, else by the clock."""
+        if one.step.epochs:
+            return 0.95 * min(1.0, _epochs_done(one) / one.step.epochs)
+        return min(0.95, (time.monotonic() - one.started) / one.step.expected_s)
+
+    def _label(self, one: Running) -> str:
+        epoch = (
+            f" (epoch {min(_epochs_done(one) + 1, one.step.epochs)} of {one.step.epochs})" if one.step.epochs else ""
+        )
+        return one.step.name + epoch
+
+
+def _epochs_done(one: Running) -> int:
+    return len(_EPOCHS_DONE.findall(one.log.read_text(errors="replace")))
 
 
 def _stop(running: Sequence[Running]) -> None:

@@ -12,6 +12,9 @@ from nnunet_chordoma.demo.cohort import CohortPlan
 from nnunet_chordoma.layout import DEMO_CONFIGURATION, PLANS, SPLITS_FILE, dataset_name
 
 DATASET_ID = 900
+SMALL_EPOCHS = 6
+"""Epochs of the small configuration, unless the options say otherwise."""
+
 FIELD_OF_VIEW = (44, 40, 52)
 """Voxels (x, y, z) of the converted phantom."""
 
@@ -43,12 +46,16 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """One command. `expected_s` on two CPU cores only serves the estimate of the time left."""
+    """One command. `expected_s` is its share of the time on two CPU cores, `epochs` those that its log counts.
+
+    Both only serve the estimate of the time left.
+    """
 
     name: str
     stage: str
     command: tuple[str, ...]
     expected_s: float
+    epochs: int = 0
 
     @property
     def shell(self) -> str:
@@ -100,7 +107,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
                 # Continues where an interrupted training stopped, else starts anew.
                 *("--npz", "--c", "-device", options.device),
             ),
-            150,
+            75,
+            epochs=options.epochs or SMALL_EPOCHS,
         )
         for model, trainer in TRAINERS.items()
     ]
@@ -113,7 +121,7 @@ def stages(options: DemoOptions) -> list[list[Step]]:
                 *("-f", 0, "-tr", trainer, "--save_probabilities", "--continue_prediction", "-npp", 1, "-nps", 1),
                 *("-device", options.device),
             ),
-            25,
+            12,
         )
         for model, trainer in TRAINERS.items()
     ]

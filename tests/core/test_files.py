@@ -48,6 +48,12 @@ def test_other_schemas_and_versions_are_refused(tmp_path, schema, version):
         read_document(path, "thing", 1)
 
 
+def test_a_document_without_labels_is_refused(tmp_path):
+    write_json(tmp_path / "w.json", {"schema": "thing", "schema_version": 1})
+    with pytest.raises(ChordomaError, match="under 'labels'"):
+        read_document(tmp_path / "w.json", "thing", 1)
+
+
 def test_damaged_and_missing_json_are_one_line_errors(tmp_path):
     (tmp_path / "bad.json").write_text('{"a": ')
     for name in ("bad.json", "none.json"):

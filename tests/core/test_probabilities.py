@@ -101,6 +101,12 @@ def test_another_key_says_how_to_predict(folder):
             read()
 
 
+def test_label_maps_stored_as_probabilities_are_refused(folder):
+    np.savez(folder / "a.npz", probabilities=np.ones((3, 2, 3, 4), np.int64))
+    with pytest.raises(ChordomaError, match="floating-point"):
+        find_probability_maps("m", folder)["a"].read(SCHEME)
+
+
 def test_folders_without_probabilities_or_label_maps(folder):
     with pytest.raises(ChordomaError, match=r"no \.npz"):
         find_probability_maps("m", folder)

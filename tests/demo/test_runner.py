@@ -1,13 +1,16 @@
+import dataclasses
 import os
 import sys
 import time
 
 import pytest
 
+from nnunet_chordoma.demo import steps
 from nnunet_chordoma.demo.display import Display
 from nnunet_chordoma.demo.runner import Progress, Runner
 from nnunet_chordoma.demo.steps import Step
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.training.settings import SMALL
 
 
 def step(name, code, expected_s=1.0):
@@ -89,8 +92,22 @@ def test_progress_counts_up_to_the_whole(runner):
     assert {p.stage_number for p in seen} == {1, 2}
 
 
+def test_epochs_tell_how_far_a_training_is(tmp_path, runner):
+    code = "import time; print('Epoch time: 1 s', flush=True); time.sleep(3)"
+    seen = []
+    train = Step("train_a", "stage", (sys.executable, "-c", code), 100.0, epochs=4)
+    runner.run([[train]], seen.append)
+    runner.run([[dataclasses.replace(train, name="train_b"), step("c", "pass", 1)]], seen.append)
+    assert any("train_b (epoch 2 of 4)" in p.detail for p in seen)
+    assert any(p.done_s == pytest.approx(0.95 * 25) for p in seen)
+
+
 def test_time_left_ignores_what_an_earlier_run_did():
     with Display(2, 1000) as display:
         display.show(Progress("s", 1, "", 500))
         # 100 seconds of work took 200, so the remaining 400 take nearly twice as long.
         assert display.left_s(600, 200) == pytest.approx(400 * 220 / 120)
+
+
+def test_the_display_counts_the_epochs_that_the_small_configuration_has():
+    assert SMALL.max_epochs == steps.SMALL_EPOCHS
