@@ -87,7 +87,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
         "convert",
         "converting DICOM and volumes to nnU-Net",
         _command(
-            *("chordoma-convert", "run", out / "source", "--dataset-id", DATASET_ID),
+            "chordoma-convert",
+            *("run", out / "source", "--dataset-id", DATASET_ID),
             *("--size", ",".join(map(str, FIELD_OF_VIEW)), "--split", ",".join(map(str, counts)), "--overwrite"),
         ),
         20,
@@ -103,7 +104,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
             f"train_{model}",
             "training",
             _command(
-                *("nnUNetv2_train", DATASET_ID, DEMO_CONFIGURATION, 0, "-tr", trainer, "-p", PLANS),
+                "nnUNetv2_train",
+                *(DATASET_ID, DEMO_CONFIGURATION, 0, "-tr", trainer, "-p", PLANS),
                 # Continues where an interrupted training stopped, else starts anew.
                 *("--npz", "--c", "-device", options.device),
             ),
@@ -117,7 +119,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
             f"predict_{model}",
             "predicting the test cases",
             _command(
-                *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", out / "predictions" / model, *common),
+                "nnUNetv2_predict",
+                *("-i", raw / "imagesTs", "-o", out / "predictions" / model, *common),
                 *("-f", 0, "-tr", trainer, "--save_probabilities", "--continue_prediction", "-npp", 1, "-nps", 1),
                 *("-device", options.device),
             ),
@@ -135,7 +138,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
         "fit",
         "fitting the optimal ensemble on the validation cases",
         _command(
-            *("chordoma-ensemble", "fit", "-m", *validation, "-r", raw / "labelsTr", "-o", out / "weights.json"),
+            "chordoma-ensemble",
+            *("fit", "-m", *validation, "-r", raw / "labelsTr", "-o", out / "weights.json"),
         ),
         15,
     )
@@ -144,7 +148,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
             f"predict_{name}",
             "predicting with the ensembles",
             _command(
-                *("chordoma-ensemble", "predict", "-w", weights, "-m", *predictions, "-o", out / "predictions" / name),
+                "chordoma-ensemble",
+                *("predict", "-w", weights, "-m", *predictions, "-o", out / "predictions" / name),
             ),
             10,
         )
@@ -155,7 +160,8 @@ def stages(options: DemoOptions) -> list[list[Step]]:
         "score",
         "scoring",
         _command(
-            *("chordoma-eval", "score", "-m", *predictions),
+            "chordoma-eval",
+            *("score", "-m", *predictions),
             *(f"{name}={out / 'predictions' / name}" for name in ensembles),
             *("-r", raw / "labelsTs", "--splits", raw / SPLITS_FILE, "-o", scores),
         ),

@@ -52,7 +52,7 @@ class TrainingSettings:
                 f"the plans need the entry '{PLANS_KEY}' with the settings {', '.join(sorted(known))}; "
                 f"differing: {found}; write the plans with chordoma-plan"
             )
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         return cls(**values)
 
     def learning_rate_at(self, epoch: int) -> float:
