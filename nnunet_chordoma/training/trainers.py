@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_json
 from nnunet_chordoma.labels import LabelScheme
-from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
+from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS, SPLITS_FILE
 from nnunet_chordoma.training.augmentation import training_transforms
 from nnunet_chordoma.training.losses import CrossEntropyLoss, SoftDiceLoss, class_weights
 from nnunet_chordoma.training.networks import Output, ResidualUNet3D, UNet3D
@@ -148,6 +150,17 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
     def get_training_transforms(self, patch_size: Any, *_: Any, **__: Any) -> BasicTransform:
         return training_transforms([int(n) for n in patch_size], self.settings.augmentation)
 
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """nnU-Net's split; a fold that the splits do not have is refused, where nnU-Net would draw a random one."""
+        splits = Path(self.preprocessed_dataset_folder_base) / SPLITS_FILE
+        if self.fold != "all" and splits.is_file() and self.fold >= (folds := len(read_json(splits))):
+            raise PlansRefusedError(
+                f"error: fold {self.fold} is not among the {folds} fold(s) of {splits}; train fold 0"
+                + (f" to {folds - 1}" if folds > 1 else "")
+            )
+        train, val = super().do_split()
+        return list(train), list(val)
+
     def on_train_start(self) -> None:
         train, val = self.do_split()
         if not train or not val:
@@ -200,6 +213,9 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def on_train_end(self) -> None:
         """Deliver the weights of the lowest validation loss, so that checkpoint_final holds the paper's model."""
+        if self.is_ddp:
+            # Rank 0 may still be writing the checkpoint of the last epoch.
+            dist.barrier()
         best = torch.load(
             Path(self.output_folder) / "checkpoint_best.pth", map_location=self.device, weights_only=False
         )

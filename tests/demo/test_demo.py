@@ -15,7 +15,7 @@ import pytest
 from nnunet_chordoma.demo.steps import TRAINERS
 from nnunet_chordoma.images import read_label_map
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.slow]
 
 BIN = Path(sys.executable).parent
 MODELS = {*TRAINERS, "average_ensemble", "optimal_ensemble"}

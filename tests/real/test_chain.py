@@ -19,7 +19,6 @@ BIN = Path(sys.executable).parent
 pytestmark = [
     pytest.mark.real_data,
     pytest.mark.slow,
-    pytest.mark.xdist_group("real"),
     pytest.mark.skipif(
         not (DATA / "ibsi_sts").is_dir(), reason=f"no public patient data in {DATA} (CHORDOMA_TEST_DATA)"
     ),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nnunet")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,14 @@ def test_other_plans_are_refused_in_one_line(trained, configuration, said):
     assert said in last
     assert "chordoma-plan" in last
     assert not list((trained.folder / "results").rglob(f"ChordomaTrainerWCE__*__{configuration}"))
+
+
+def test_a_fold_that_the_splits_lack_is_refused(trained):
+    arguments = list(trained.train_arguments("ChordomaTrainerWCE"))
+    arguments[2] = 3
+    done = trained.run("nnUNetv2_train", *arguments, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: fold 3 is not among the 1 fold(s)")
 
 
 def test_a_killed_training_goes_on_where_it_stopped(nnunet):
