@@ -25,6 +25,8 @@ lint: install
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --target build/mypy .
 	MYPYPATH=build/mypy $(BIN)/mypy -p nnunet_chordoma
+	@# What a build leaves behind would go into the next wheel, deleted modules included.
+	rm -rf build
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

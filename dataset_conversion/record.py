@@ -1,4 +1,7 @@
-"""conversion/CASE.json: how one case came about, enough to repeat and invert it, and nothing that names a patient."""
+"""conversion/CASE.json: how one case came about, enough to repeat and invert it.
+
+Nothing of the DICOM header that names a patient is in it. The names of case folders and ROIs are.
+"""
 
 from __future__ import annotations
 

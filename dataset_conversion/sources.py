@@ -52,8 +52,9 @@ def open_case(case: str, folder: Path) -> CaseSource:
         raise ChordomaError(f"case '{case}': {folder} holds no file; add CT and structures, or remove the folder")
     tree = scan(folder)
     if tree.has_ct_and_structures:
-        volumes = [str(p.relative_to(folder)) for p in visible_files(folder) if is_volume(p)]
-        passed_over = [f"{len(volumes)} volume(s) beside the DICOM: {', '.join(volumes[:5])}"] if volumes else []
+        volumes = [path for path in visible_files(folder) if is_volume(path)]
+        # Counted, not named: this goes into the record, and file names may hold those of patients.
+        passed_over = [f"{len(volumes)} volume(s) beside the DICOM"] if volumes else []
         return open_dicom_case(case, tree, passed_over)
     files = find_volumes(case, folder)
     if files is not None:

@@ -36,7 +36,7 @@ def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[
         # Typer turns Ctrl-C into this status before it gets here.
         if end.code != INTERRUPTED:
             raise
-        _fail("interrupted; run the same command again to continue", INTERRUPTED, debug)
+        _fail("interrupted; what was finished is kept, run the same command again", INTERRUPTED, debug)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -44,13 +44,17 @@ def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[
 
 
 def expand_lists(arguments: Sequence[str], list_options: Sequence[str]) -> list[str]:
-    """Repeat an option for each of its values: `-m a b -o c` becomes `-m a -m b -o c`."""
+    """Repeat an option for each of its values: `-m a b -o c` becomes `-m a -m b -o c`.
+
+    Values end at the next option. A list option without any value is kept, so that it is reported as wrong usage.
+    """
     expanded: list[str] = []
     option: str | None = None
-    for argument in arguments:
+    for position, argument in enumerate(arguments):
         if argument.startswith("-"):
             option = argument if argument in list_options else None
-            if option is None:
+            following = arguments[position + 1 : position + 2]
+            if option is None or not following or following[0].startswith("-"):
                 expanded.append(argument)
         elif option is not None:
             expanded += [option, argument]

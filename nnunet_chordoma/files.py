@@ -21,8 +21,8 @@ _ASIDE = ".partial-"
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` with the same suffixes; rename on success, remove on failure.
 
-    Parent folders are made. The temporary name starts with a dot, so listings of `*.nii.gz` miss it
-    even after a power cut.
+    Parent folders are made. The temporary name starts with `.partial-`, so this project's listings miss what a
+    power cut leaves behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{_ASIDE}{os.getpid()}-{path.name}")

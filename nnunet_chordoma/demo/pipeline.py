@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from nnunet_chordoma import __version__, console
 from nnunet_chordoma.__main__ import VARIABLE, trainer_path
@@ -16,7 +22,7 @@ from nnunet_chordoma.demo.display import Display
 from nnunet_chordoma.demo.runner import Progress, Runner
 from nnunet_chordoma.demo.steps import DemoOptions, folders, stages
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_json, write_json
+from nnunet_chordoma.files import read_json, write_json, write_text
 
 DRAWING_S = 10.0
 """Expected seconds for drawing the cohort."""
@@ -31,8 +37,18 @@ def run_demo(options: DemoOptions, jobs: int) -> None:
             f"{options.test_cases} test, {options.cohort.outliers} outlier cases and one to train on"
         )
     _claim(options)
+    with _alone_in(options.out), _stopped_by_signals():
+        _run(options, jobs)
+
+
+def _run(options: DemoOptions, jobs: int) -> None:
     all_stages = stages(options)
-    runner = Runner(options.out / "logs", _environment(options.out, jobs), jobs)
+    environment = _environment(options.out, jobs)
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    script = options.out / "logs" / "environment.sh"
+    if not script.is_file() or script.read_text() != exports:
+        write_text(script, exports)
+    runner = Runner(options.out / "logs", environment, jobs)
     total_s = DRAWING_S + sum(step.expected_s for steps in all_stages for step in steps)
     started = time.monotonic()
     with Display(len(all_stages) + 1, total_s) as display:
@@ -50,6 +66,32 @@ def run_demo(options: DemoOptions, jobs: int) -> None:
     subprocess.run([show, "show", options.out / "scores.csv"], check=True, env=runner.environment)
     print(f"\ndone in {minutes}:{seconds:02d} min; the commands and their output are in {options.out / 'logs'}")
     print(f"report: {options.out / 'report' / 'index.html'}")
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Refuse a second demonstration in the same folder; the lock goes with the process, however it ends."""
+    with (out / "demo.json").open("rb") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ChordomaError(f"--out {out}: another chordoma-demo is running in this folder; wait for it") from None
+        yield
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let a closed terminal or a `kill` end the demonstration as Ctrl-C does, its children included."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _environment(out: Path, jobs: int) -> dict[str, str]:
@@ -85,8 +127,8 @@ def _claim(options: DemoOptions) -> None:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ChordomaError(f"--out {options.out}: expected a new or empty folder, found other files; choose another")
     try:
-        (options.out / "logs").mkdir(parents=True, exist_ok=True)
+        # The mark first: a folder without it would be taken for somebody else's.
+        write_json(mark, settings)
     except OSError as error:
         raise ChordomaError(f"--out {options.out}: cannot be made ({error.strerror}); choose another folder") from None
-    write_json(mark, settings)
     console.console().print(f"everything goes into {options.out}", soft_wrap=True)

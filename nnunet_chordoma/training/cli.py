@@ -20,7 +20,7 @@ def plan(
         typer.Option(
             "-c",
             "--configuration",
-            help=f"{CONFIGURATION} (2 mm, 128^3 patches; default) or {DEMO_CONFIGURATION} (small, for CPUs).",
+            help=f"{CONFIGURATION} (2 mm, 128^3 patches; default) or {DEMO_CONFIGURATION} (small); repeatable.",
         ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Patches in a batch.")] = None,
@@ -60,4 +60,4 @@ def plan(
 
 
 def main() -> None:
-    console.run(app, list_options=("-c", "--configuration"))
+    console.run(app)

@@ -21,8 +21,10 @@ Augmentation = Literal["paper", "flips"]
 class TrainingSettings:
     """The paper's choices (section 2.3.2, appendix B) as defaults.
 
-    `iterations_per_epoch` None means 60 patches for every training image, the paper's epoch, and likewise
-    for `validation_iterations` and the validation images.
+    `iterations_per_epoch` None means as many patches as the paper's epoch has, 60 for every training image,
+    and likewise for `validation_iterations` and the validation images. nnU-Net's loader draws their positions
+    at random, where the paper takes those of a grid. `foreground_oversampling` is the share of a batch that
+    nnU-Net centres on a structure; the paper has no such preference.
     """
 
     learning_rate: float = 1e-4
@@ -33,6 +35,7 @@ class TrainingSettings:
     patience_epochs: int = 10
     iterations_per_epoch: int | None = None
     validation_iterations: int | None = None
+    foreground_oversampling: float = 0.0
     augmentation: Augmentation = "paper"
     unet_features: tuple[int, ...] = UNET_FEATURES
     residual_unet_features: tuple[int, ...] = RESIDUAL_UNET_FEATURES
@@ -66,6 +69,7 @@ SMALL = TrainingSettings(
     max_epochs=6,
     iterations_per_epoch=60,
     validation_iterations=8,
+    foreground_oversampling=0.33,
     augmentation="flips",
     unet_features=(16, 32, 64),
     residual_unet_features=(16, 32, 64),

@@ -41,7 +41,9 @@ def test_exit_status(app, kind, status):
 def test_an_interruption_says_how_to_go_on(app, capsys):
     with pytest.raises(SystemExit):
         console.run(app, arguments=["stop"])
-    assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted; run the same command again to continue"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: interrupted; what was finished is kept, run the same command again"
+    )
 
 
 def test_wrong_usage_is_status_two(app):
@@ -67,6 +69,13 @@ def test_an_option_takes_several_values(app, capsys):
     with pytest.raises(SystemExit):
         console.run(app, ("-m",), ["fine", "-m", "a=1", "b=2", "--o", "out", "-m", "c=3"])
     assert capsys.readouterr().out == "fine ['a=1', 'b=2', 'c=3'] out\n"
+
+
+@pytest.mark.parametrize("arguments", [["fine", "-m"], ["fine", "-m", "--o", "x"]])
+def test_a_list_option_without_values_is_wrong_usage(app, arguments):
+    with pytest.raises(SystemExit) as caught:
+        console.run(app, ("-m",), arguments)
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -136,7 +136,7 @@ class TestMixedFolders:
         put(tmp_path / "CT_mask.nii.gz")
         source = open_case("p1", tmp_path)
         assert source.kind == "dicom"
-        assert source.ignored == ("1 volume(s) beside the DICOM: CT_mask.nii.gz",)
+        assert source.ignored == ("1 volume(s) beside the DICOM",)
 
     def test_volumes_win_over_ct_without_structures(self, tmp_path, make):
         make.dicom_case(tmp_path)

@@ -54,14 +54,19 @@ def demo(tmp_path_factory):
     return demo
 
 
-def test_no_process_outlives_an_interruption(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_process_outlives_an_interruption(tmp_path, ending):
     demo = Demo(tmp_path / "out")
     process = demo.start()
     while not (demo.out / "logs" / "convert.log").is_file():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    second = subprocess.run(demo.command, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert "another chordoma-demo is running" in second.stderr
+    process.send_signal(ending)
     process.communicate(timeout=60)
+    assert process.returncode == 130
     left = subprocess.run(["pgrep", "-f", str(demo.out)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 

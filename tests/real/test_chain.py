@@ -108,7 +108,7 @@ def test_absent_labels_are_recorded_and_the_tumours_kept(chain):
     for path in records:
         record = json.loads(path.read_text())
         volume = record["volumes_cm3"]["gtv"]
-        assert volume["dataset"] == pytest.approx(volume["source"], rel=0.02)
+        assert volume["converted"] == pytest.approx(volume["source"], rel=0.02)
         assert "piriformis" in record["absent"]
 
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -121,6 +122,31 @@ def test_a_killed_training_goes_on_where_it_stopped(nnunet):
     assert len(final["logging"]["val_losses"]) == 3
 
 
+def test_a_kill_between_log_and_checkpoint_never_loses_the_best_weights(nnunet):
+    """nnU-Net draws its progress plot between the two, for seconds; the process dies there in the second epoch."""
+    nnunet.plan(epochs=3, iterations=2)
+    trainer = "ChordomaTrainerDice"
+    code = (
+        "import os, sys\n"
+        "from nnunetv2.training.logging import nnunet_logger\n"
+        "plot = nnunet_logger.MetaLogger.plot_progress_png\n"
+        "def die(self, folder):\n"
+        "    plot(self, folder)\n"
+        "    if len(self.get_value('val_losses', step=None)) == 2: os._exit(9)\n"
+        "nnunet_logger.MetaLogger.plot_progress_png = die\n"
+        "from nnunetv2.run.run_training import run_training_entry\n"
+        "run_training_entry()\n"
+    )
+    arguments = map(str, nnunet.train_arguments(trainer))
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=nnunet.environment, check=False)
+    assert done.returncode == 9
+    latest, best = (
+        torch.load(nnunet.fold(trainer) / f"checkpoint_{n}.pth", weights_only=False) for n in ("latest", "best")
+    )
+    losses = latest["logging"]["val_losses"]
+    assert best["current_epoch"] - 1 == int(np.argmin(losses))
+
+
 def test_training_stops_when_the_validation_loss_no_longer_falls(nnunet):
     # A senseless learning rate: after the first epochs nothing gets better.
     nnunet.plan(epochs=60, iterations=1, learning_rate=30)
@@ -132,3 +158,9 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(nnunet):
     assert len(losses) - 1 - int(np.argmin(losses)) == 10
     assert "Stopping: 10 epochs without" in nnunet.log(trainer)
     assert (nnunet.fold(trainer) / "validation" / "c.npz").is_file()
+    # Killed after the last epoch, before the best weights were delivered: continuing must deliver them.
+    final_file = nnunet.fold(trainer) / "checkpoint_final.pth"
+    final_file.rename(final_file.with_name("checkpoint_latest.pth"))
+    nnunet.run("nnUNetv2_train", *nnunet.train_arguments(trainer), "--c")
+    delivered = torch.load(final_file, weights_only=False)
+    assert delivered["logging"]["val_losses"] == final["logging"]["val_losses"]
