@@ -62,14 +62,18 @@ def run(
             show_default="cases without piriformis, if more than half have it",
         ),
     ] = None,
+    no_outliers: Annotated[bool, typer.Option("--no-outliers", help="Split all cases alike.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing dataset once the new one is complete.")
     ] = False,
 ) -> None:
     """Convert a cohort to $nnUNet_raw/DatasetN_Chordoma."""
-    if splits is not None and (split is not None or outliers is not None):
-        raise ChordomaError("--splits names every case's split already; leave out --split and --outliers")
+    if splits is not None and (split is not None or outliers is not None or no_outliers):
+        raise ChordomaError("--splits names every case's split already; leave out --split and the options for outliers")
+    if no_outliers and outliers is not None:
+        raise ChordomaError("--no-outliers and --outliers contradict each other; leave one out")
+    named = () if no_outliers else outliers
     from nnunet_chordoma.dataset_conversion.dataset import ConversionOptions, convert_cohort
     from nnunet_chordoma.dataset_conversion.field_of_view import DEFAULT_SIZE, parse_size
     from nnunet_chordoma.dataset_conversion.splits import SplitOptions, parse_counts
@@ -84,7 +88,7 @@ def run(
             SplitOptions(
                 splits,
                 None if split is None else parse_counts(split),
-                None if outliers is None else tuple(outliers),
+                None if named is None else tuple(named),
                 seed,
             ),
             workers,

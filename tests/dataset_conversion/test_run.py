@@ -76,6 +76,13 @@ def test_dataset_as_nnunet_expects_it(cohort, raw, convert):
         assert text in result.out
 
 
+def test_cases_without_piriformis_are_split_like_the_others_on_request(cohort, raw, convert):
+    result = convert("run", cohort, "--dataset-id", 7, *SIZE, "--no-outliers", "--split", "4,1,2")
+    assert result.status == 0, result.err
+    fold = json.loads((raw / "Dataset007_Chordoma" / "splits_final.json").read_text())[0]
+    assert {split: len(cases) for split, cases in fold.items()} == {"train": 4, "val": 1, "test": 2, "outlier": 0}
+
+
 @pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP"])
 def test_left_is_left_in_every_position(tmp_path, raw, convert, make, position):
     make.dicom_case(tmp_path / "source/p", position)
@@ -190,6 +197,8 @@ class TestNothingIsLeftBehind:
     def test_splits(self, cohort, raw, convert):
         self.failed(raw, convert("run", cohort, "--dataset-id", 1, "--split", "9,9,9"), "adds up to 27")
         self.failed(raw, convert("run", cohort, "--dataset-id", 1, "--outliers", "p1", "p9"), "unknown case(s) p9")
+        contradiction = convert("run", cohort, "--dataset-id", 1, "--no-outliers", "--outliers", "p1")
+        self.failed(raw, contradiction, "contradict each other")
         both = convert("run", cohort, "--dataset-id", 1, "--split", "4,1,1", "--splits", "x.json")
         self.failed(raw, both, "leave out --split")
 
