@@ -105,7 +105,10 @@ def inspect(
     workers: Workers = WORKERS,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Show which ROI is which structure, what is missing and what would stop a conversion; write nothing."""
+    """Show which ROI is which structure, what is missing and what would stop a conversion; write nothing.
+
+    Reads headers, contours and masks; the voxels of the CT are read by `run` alone.
+    """
     from nnunet_chordoma.dataset_conversion.preflight import check_cohort
     from nnunet_chordoma.dataset_conversion.summary import print_inspection, print_inspection_json
 

@@ -51,6 +51,8 @@ def make_splits(volumes_cm3: Mapping[str, Mapping[str, float]], options: SplitOp
         counts = proportional_counts(len(in_sample))
         if 0 < len(in_sample) < 3:
             warnings.append(f"{len(in_sample)} in-sample case(s): all are for training, none for validation or test")
+    if counts[1] == 0 and len(in_sample) >= 3:
+        warnings.append("no validation case: training and the fit of ensemble weights need at least one")
     if not in_sample:
         raise ChordomaError(f"all {len(cases)} cases are outliers ({', '.join(outliers)}); nothing is left to train on")
     gtv = {case: volumes_cm3[case].get("gtv", 0.0) for case in in_sample}

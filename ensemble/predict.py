@@ -151,9 +151,11 @@ def _earlier(
     earlier = read_records(output)
     for case in records:
         path = _Outputs.of(output, case).label_map
-        if path.exists() and case not in earlier and not overwrite:
+        # Not even with --overwrite: they may be references or another model's predictions.
+        if path.exists() and case not in earlier:
             raise ChordomaError(
-                f"-o {output}: {path.name} was not written by this command; choose another folder or give --overwrite"
+                f"-o {output}: {path.name} was not written by this command, which replaces only its own label maps; "
+                "choose another folder"
             )
     stale = [case for case, record in records.items() if case in earlier and earlier[case] != record]
     if stale and not overwrite:

@@ -20,6 +20,11 @@ def parse_models(specifications: Sequence[str]) -> dict[str, Path]:
             raise ChordomaError(f"-m {text}: expected NAME=DIR, for example -m unet_dice=predictions/unet_dice")
         if name in models:
             raise ChordomaError(f"-m {text}: the model name '{name}' is given twice; names must differ")
+        for other, known in models.items():
+            if known.resolve() == Path(folder).resolve():
+                raise ChordomaError(
+                    f"-m {text}: this is the folder of model '{other}' already; give each model its own"
+                )
         models[name] = existing_folder(Path(folder), f"model '{name}'")
     return models
 
@@ -86,6 +91,4 @@ def require_cases(available: Iterable[str], needed: Iterable[str], what: str, fo
     missing = sorted(set(needed) - set(available))
     if missing:
         listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise ChordomaError(
-            f"{what}: {len(missing)} case(s) missing in {folder}: {listed}; predict them or leave them out"
-        )
+        raise ChordomaError(f"{what}: {len(missing)} case(s) missing in {folder}: {listed}; add them or leave them out")

@@ -32,6 +32,10 @@ def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[
         app(args=arguments)
     except ChordomaError as error:
         _fail(str(error), FAILED, debug)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or str(error)
+        _fail(f"{place}{reason}; check that the path exists and that you may read and write there", FAILED, debug)
     except SystemExit as end:
         # Typer turns Ctrl-C into this status before it gets here.
         if end.code != INTERRUPTED:

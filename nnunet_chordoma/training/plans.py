@@ -11,9 +11,11 @@ from typing import Any
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json, write_json
+from nnunet_chordoma.images import read_image
 from nnunet_chordoma.layout import (
     CONFIGURATION,
     DEMO_CONFIGURATION,
+    FILE_ENDING,
     PLANS,
     PREPROCESSED,
     RAW,
@@ -100,6 +102,11 @@ def plan_dataset(
     """
     raw = find_dataset(dataset_id, RAW)
     folder = nnunet_folder(PREPROCESSED) / raw.name
+    report("reading every image and label map")
+    for part in ("imagesTr", "labelsTr"):
+        for path in sorted((raw / part).glob(f"*{FILE_ENDING}")):
+            # nnU-Net reads what a truncated file lacks as zeros, and would train on it.
+            read_image(path)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "chordoma_plan.log"
     if os.environ.get("nnUNet_n_proc_DA") == "0":

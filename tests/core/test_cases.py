@@ -29,6 +29,12 @@ def test_a_model_name_given_twice(tmp_path):
         parse_models([f"a={tmp_path}", f"a={tmp_path}"])
 
 
+def test_one_folder_under_two_names(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ChordomaError, match="folder of model 'x' already"):
+        parse_models([f"x={tmp_path / 'a'}", f"y={tmp_path / 'a' / '..' / 'a'}"])
+
+
 def test_label_maps_by_case(tmp_path):
     for name in ("b.nii.gz", "a.nii.gz", ".partial-1-c.nii.gz", "a.npz", "dataset.json"):
         (tmp_path / name).touch()

@@ -23,6 +23,7 @@ def app():
         errors = {
             "bad": ChordomaError("case 'a':\n  expected b"),
             "bug": ZeroDivisionError("0"),
+            "disk": PermissionError(13, "Permission denied", "/x/y"),
             "stop": KeyboardInterrupt(),
         }
         if kind in errors:
@@ -31,11 +32,17 @@ def app():
     return app
 
 
-@pytest.mark.parametrize(("kind", "status"), [("fine", 0), ("bad", 1), ("bug", 1), ("stop", 130)])
+@pytest.mark.parametrize(("kind", "status"), [("fine", 0), ("bad", 1), ("bug", 1), ("disk", 1), ("stop", 130)])
 def test_exit_status(app, kind, status):
     with pytest.raises(SystemExit) as caught:
         console.run(app, arguments=[kind])
     assert (caught.value.code or 0) == status
+
+
+def test_a_path_that_cannot_be_written_is_named(app, capsys):
+    with pytest.raises(SystemExit):
+        console.run(app, arguments=["disk"])
+    assert capsys.readouterr().err.startswith("error: /x/y: Permission denied; check that")
 
 
 def test_an_interruption_says_how_to_go_on(app, capsys):

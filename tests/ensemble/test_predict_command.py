@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,10 @@ def test_weights_of_other_models(cohort: Any, refused_predict: Callable[..., str
     weights = write_weights(cohort, a=0.5, b=0.25, c=0.25)
     a, b, c = (f"{model}={cohort.folder(model)}" for model in "abc")
     renamed = f"d={cohort.folder('c')}"
+    extra = f"d={shutil.copytree(cohort.folder('c'), cohort.root / 'predictions' / 'd')}"
     assert_names(refused_predict(weights=weights, models=["-m", a, b, renamed]), "missing c", "unknown d")
     assert_names(refused_predict(weights=weights, models=["-m", a, b]), "missing c")
-    assert_names(refused_predict(weights=weights, models=["-m", a, b, c, renamed]), "unknown d")
+    assert_names(refused_predict(weights=weights, models=["-m", a, b, c, extra]), "unknown d")
     assert_names(refused_predict(weights=weights, models=["-m", b, a, c]), "in the order a, b, c, found b, a, c")
 
 
@@ -279,7 +281,10 @@ def test_output_folders_that_hold_something_else(cohort: Any, refused: Callable[
     mine = Image(np.zeros((4, 5, 6), dtype=np.uint8), Geometry((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
     write_image(other / "p2.nii.gz", mine)
     before = (other / "p2.nii.gz").read_bytes()
-    assert_names(refused(*arguments, str(other)), "p2.nii.gz", "--overwrite")
+    assert_names(refused(*arguments, str(other)), "p2.nii.gz", "choose another folder")
+    before = (other / "p2.nii.gz").read_bytes()
+    assert_names(refused(*arguments, str(other), "--overwrite"), "p2.nii.gz", "choose another folder")
+    assert (other / "p2.nii.gz").read_bytes() == before
     assert [path.name for path in other.iterdir()] == ["p2.nii.gz"]
     assert (other / "p2.nii.gz").read_bytes() == before
     assert_names(refused(*arguments, str(other / "p2.nii.gz")), "is a file")

@@ -1,6 +1,7 @@
 """The trainers inside unmodified nnU-Net, through its own commands."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,20 @@ def test_predictions_with_probabilities_by_nnunets_own_command(trained, tmp_path
     again = np.load(tmp_path / "c.npz")["probabilities"]
     validation = np.load(trained.fold("ChordomaTrainerDice") / "validation" / "c.npz")["probabilities"]
     np.testing.assert_allclose(again, validation, atol=2e-2)
+
+
+@pytest.mark.parametrize("part", ["imagesTr/a_0000", "labelsTr/b"])
+def test_a_truncated_file_is_found_before_planning(trained, tmp_path, part):
+    shutil.copytree(trained.raw, tmp_path / trained.raw.name)
+    damaged = tmp_path / trained.raw.name / f"{part}.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    environment = trained.environment | {"nnUNet_raw": str(tmp_path), "nnUNet_preprocessed": str(tmp_path / "new")}
+    done = subprocess.run(
+        trained.command("chordoma-plan", 900), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {damaged}: truncated")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
