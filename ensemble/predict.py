@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma import console
-from nnunet_chordoma.cases import common_scheme
+from nnunet_chordoma.cases import accompanying_file, common_scheme
 from nnunet_chordoma.ensemble.combination import combine, label_map
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, require_model_count
 from nnunet_chordoma.ensemble.record import FILE_NAME, CaseRecord, read_records, write_records
@@ -180,19 +180,11 @@ def _prepare(
         _Outputs.of(output, case).remove()
     write_records(output, scheme, records)
     for name in ("dataset.json", "plans.json"):
-        source = _accompanying(name, models)
+        found = (accompanying_file(folder, name) for folder in models.values())
+        source = next((path for path in found if path is not None), None)
         if source is not None:
             with written_aside(output / name) as aside:
                 shutil.copyfile(source, aside)
-
-
-def _accompanying(name: str, models: Mapping[str, Path]) -> Path | None:
-    """First file of this name in the places where nnU-Net leaves it (compare `cases.scheme_of`)."""
-    for folder in models.values():
-        for place in (folder, folder.parent, folder.parent.parent):
-            if (place / name).is_file():
-                return place / name
-    return None
 
 
 @contextmanager

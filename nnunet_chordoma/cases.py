@@ -55,14 +55,20 @@ def label_map_files(folder: Path, what: str) -> dict[str, Path]:
 def scheme_of(folder: Path) -> LabelScheme | None:
     """Label scheme of the dataset.json that nnU-Net leaves with predictions or references, if there is one.
 
+    See `accompanying_file` for where it is looked for.
+    """
+    found = accompanying_file(folder, "dataset.json")
+    return None if found is None else read_scheme(found)
+
+
+def accompanying_file(folder: Path, name: str) -> Path | None:
+    """A file such as dataset.json or plans.json that nnU-Net leaves with predictions or references, if there is one.
+
     nnUNetv2_predict puts it into the folder itself; reference folders (labelsTr) have it one level up and
     a trainer's `fold_0/validation` two levels up.
     """
-    for place in (folder, folder.parent, folder.parent.parent):
-        candidate = place / "dataset.json"
-        if candidate.is_file():
-            return read_scheme(candidate)
-    return None
+    places = (folder, folder.parent, folder.parent.parent)
+    return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def common_scheme(folders: Mapping[str, Path]) -> LabelScheme:

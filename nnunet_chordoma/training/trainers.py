@@ -38,7 +38,7 @@ class PlansRefusedError(ChordomaError, SystemExit):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = message
+        self.code = f"error: {message}"
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -52,23 +52,22 @@ def check_plans(plans: dict[str, Any], configuration: str) -> None:
     """
     fix = f"run chordoma-plan and train {CONFIGURATION} with -p {PLANS}"
     if configuration not in plans["configurations"]:
-        raise PlansRefusedError(f"error: the plans have no configuration '{configuration}'; {fix}")
+        raise PlansRefusedError(f"the plans have no configuration '{configuration}'; {fix}")
     found = PlansManager(plans).get_configuration(configuration)
     spacing, patch = [float(v) for v in found.spacing], [int(v) for v in found.patch_size]
     if not np.allclose(spacing, SPACING_MM, rtol=0, atol=1e-4):
         raise PlansRefusedError(
-            f"error: configuration '{configuration}' has a spacing of {spacing} mm, these trainers need "
-            f"2 x 2 x 2 mm; {fix}"
+            f"configuration '{configuration}' has a spacing of {spacing} mm, these trainers need 2 x 2 x 2 mm; {fix}"
         )
     if configuration != DEMO_CONFIGURATION and patch != list(PATCH_SIZE):
         raise PlansRefusedError(
-            f"error: configuration '{configuration}' has patches of {patch} voxels, these trainers need "
+            f"configuration '{configuration}' has patches of {patch} voxels, these trainers need "
             f"128 x 128 x 128 (only {DEMO_CONFIGURATION} may be smaller); {fix}"
         )
     try:
         TrainingSettings.from_plans(found.configuration)
     except ChordomaError as error:
-        raise PlansRefusedError(f"error: configuration '{configuration}': {error}") from None
+        raise PlansRefusedError(f"configuration '{configuration}': {error}") from None
 
 
 class SteppedLearningRate:
@@ -158,7 +157,7 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
         splits = Path(self.preprocessed_dataset_folder_base) / SPLITS_FILE
         if self.fold != "all" and splits.is_file() and self.fold >= (folds := len(read_json(splits))):
             raise PlansRefusedError(
-                f"error: fold {self.fold} is not among the {folds} fold(s) of {splits}; train fold 0"
+                f"fold {self.fold} is not among the {folds} fold(s) of {splits}; train fold 0"
                 + (f" to {folds - 1}" if folds > 1 else "")
             )
         train, val = super().do_split()
@@ -168,7 +167,7 @@ class ChordomaTrainer(nnUNetTrainer):  # type: ignore[misc]
         train, val = self.do_split()
         if not train or not val:
             raise PlansRefusedError(
-                f"error: fold {self.fold} has {len(train)} training and {len(val)} validation cases, at least one of "
+                f"fold {self.fold} has {len(train)} training and {len(val)} validation cases, at least one of "
                 "each is needed; convert more cases or give splits with chordoma-convert run --splits"
             )
         self.num_iterations_per_epoch = self._iterations(self.settings.iterations_per_epoch, len(train))
