@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_chordoma.errors import ChordomaError
@@ -126,7 +129,22 @@ def parallel(
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator")
-    return list(track(pool(delayed(function)(*call) for call in calls), description, len(calls)))
+    with _deaf_to_interrupts():
+        results = pool(delayed(function)(*call) for call in calls)
+    return list(track(results, description, len(calls)))
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C for good: it reaches this one alone, which ends them quietly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def default_workers() -> int:

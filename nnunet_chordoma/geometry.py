@@ -53,6 +53,13 @@ class Geometry:
         offset = np.asarray(points_mm, dtype=float) - self.affine[:3, 3]
         return np.asarray(np.linalg.solve(self.affine[:3, :3], offset.T).T, dtype=np.float64)
 
+    def moved(self, matrix: Sequence[Sequence[float]] | NDArray[Any]) -> Geometry:
+        """This grid after an isometry (4x4, LPS to LPS): the same voxels at their new positions."""
+        isometry = np.asarray(matrix, dtype=float)
+        direction = isometry[:3, :3] @ np.asarray(self.direction).reshape(3, 3)
+        x, y, z = (float(v) for v in isometry[:3, :3] @ np.asarray(self.origin_mm) + isometry[:3, 3])
+        return Geometry(self.size, self.spacing_mm, (x, y, z), tuple(float(v) for v in direction.ravel()))
+
     @property
     def corners_mm(self) -> NDArray[np.float64]:
         """LPS positions (8, 3) of the centres of the corner voxels."""

@@ -1,3 +1,4 @@
+import signal
 from typing import Annotated
 
 import pytest
@@ -99,3 +100,10 @@ def test_parallel_passes_errors_on(workers):
 def test_no_workers_is_refused():
     with pytest.raises(ChordomaError, match="--workers"):
         console.parallel(square, [(1,)], 0, "squares")
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_a_person_started():
+    before = signal.getsignal(signal.SIGINT)
+    calls = [(signal.SIGINT,)] * 4
+    assert console.parallel(signal.getsignal, calls, 2, "asking") == [signal.SIG_IGN] * 4
+    assert signal.getsignal(signal.SIGINT) == before

@@ -68,3 +68,12 @@ def test_rounding_in_headers_is_no_difference():
 def test_a_small_spacing_error_that_moves_far_voxels_is_a_difference():
     long = Geometry((512, 512, 200), (0.98, 0.98, 2.5), (0.0, 0.0, 0.0))
     assert "spacing" in long.difference(dataclasses.replace(long, spacing_mm=(0.98, 0.98, 2.502)))
+
+
+def test_moved_grid_has_the_same_voxels_at_new_places():
+    grid = Geometry((4, 5, 6), (1.0, 2.0, 3.0), (10.0, -20.0, 30.0), (0, 0, 1, 1, 0, 0, 0, 1, 0))
+    turn = np.array([[0.0, -1, 0, 5], [1, 0, 0, -6], [0, 0, 1, 7], [0, 0, 0, 1]])
+    index = [[0, 0, 0], [3, 1, 2]]
+    expected = grid.to_physical_mm(index) @ turn[:3, :3].T + turn[:3, 3]
+    np.testing.assert_allclose(grid.moved(turn).to_physical_mm(index), expected)
+    assert (grid.moved(turn).size, grid.moved(turn).spacing_mm) == (grid.size, grid.spacing_mm)
