@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +11,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.dataset_conversion.roi_map import RoiName
+from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What the headers say of the patient. `identifier` and `name` serve comparisons in memory.
+
+    `identity_removed`: the headers state that both are pseudonyms (PatientIdentityRemoved).
+    """
+
+    identifier: str = ""
+    name: str = ""
+    sex: str | None = None
+    age_years: int | None = None
+    identity_removed: bool = False
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How to open cases where a folder alone does not tell.
+
+    `ct_series` and `rtstruct` map a case to the SeriesInstanceUID of its CT and to the file (relative to the case
+    folder) or SOPInstanceUID of its structure set. `label_names` is a file that names the values of label maps.
+    `resample_masks` brings masks that lie on another grid than the image onto it, instead of refusing them.
+    """
+
+    ct_series: Mapping[str, str] = field(default_factory=dict)
+    rtstruct: Mapping[str, str] = field(default_factory=dict)
+    label_names: Path | None = None
+    resample_masks: bool = False
+
+
+def parse_choices(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Read `CASE=VALUE` arguments of `option`; raises ChordomaError for other forms and a case that is named twice."""
+    choices: dict[str, str] = {}
+    for text in texts:
+        case, separator, value = text.partition("=")
+        if not (case and separator and value):
+            raise ChordomaError(f"{option} {text}: expected CASE=VALUE; CASE is the name of a case folder")
+        if case in choices:
+            raise ChordomaError(f"{option} {text}: case '{case}' is given twice; give it once")
+        choices[case] = value
+    return choices
 
 
 @dataclass(frozen=True)
@@ -47,6 +90,9 @@ class CaseSource(Protocol):
         ...
 
     @property
+    def patient(self) -> Patient: ...
+
+    @property
     def rois(self) -> tuple[RoiName, ...]: ...
 
     @property
@@ -66,7 +112,9 @@ class CaseSource(Protocol):
         """The CT in HU (z, y, x)."""
         ...
 
-    def mask(self, key: str) -> RoiMask: ...
+    def mask(self, key: str, clip: bool = False) -> RoiMask:
+        """One ROI. `clip` cuts off, and reports, contours beyond the first or last slice, which are refused else."""
+        ...
 
     def input_files(self) -> Mapping[str, Sequence[Path]]:
         """Files by role (`image`, `structures`, or a ROI key), in a fixed order."""

@@ -11,11 +11,16 @@ from nnunet_chordoma import console
 from nnunet_chordoma.errors import ChordomaError
 
 if TYPE_CHECKING:
+    from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
     from nnunet_chordoma.dataset_conversion.roi_map import RoiMap
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=console.EPILOG)
 
-LIST_OPTIONS = ("--outliers",)
+LIST_OPTIONS = ("--outliers", "--ct-series", "--rtstruct", "--fix-orientation")
+INCOMPLETE = 3
+"""Exit status of a command that did its work but had to leave something out."""
+
+READING, PLACING, SPLITTING, RUNNING = "Reading", "Alignment and grid", "Patients and splits", "Running"
 
 Source = Annotated[
     Path,
@@ -25,9 +30,41 @@ Source = Annotated[
 ]
 RoiMapFile = Annotated[
     Path | None,
-    typer.Option("--roi-map", metavar="FILE", help="YAML lines 'structure: ROI name, pattern or list of them'."),
+    typer.Option(
+        "--roi-map",
+        metavar="FILE",
+        help="YAML lines 'structure: ROI name, pattern or list of them'.",
+        rich_help_panel=READING,
+    ),
 ]
-Workers = Annotated[int, typer.Option(help="Cases at a time.")]
+LabelNames = Annotated[
+    Path | None,
+    typer.Option(
+        "--label-names",
+        metavar="FILE",
+        help="YAML or JSON: what the values in label maps mean.",
+        rich_help_panel=READING,
+    ),
+]
+ResampleMasks = Annotated[
+    bool,
+    typer.Option(
+        "--resample-masks", help="Bring masks that lie on another grid onto that of the CT.", rich_help_panel=READING
+    ),
+]
+CtSeries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ct-series", metavar="CASE=UID ...", help="Which of several CT series to use.", rich_help_panel=READING
+    ),
+]
+Structures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rtstruct", metavar="CASE=FILE ...", help="Which of several structure sets to use.", rich_help_panel=READING
+    ),
+]
+Workers = Annotated[int, typer.Option(help="Cases at a time.", rich_help_panel=RUNNING)]
 WORKERS = console.default_workers()
 
 
@@ -41,18 +78,49 @@ def run(
     source: Source,
     dataset_id: Annotated[int, typer.Option(metavar="N", help="Number of the dataset, 1 to 999.")],
     roi_map: RoiMapFile = None,
-    workers: Workers = WORKERS,
+    label_names: LabelNames = None,
+    resample_masks: ResampleMasks = False,
+    ct_series: CtSeries = None,
+    rtstruct: Structures = None,
+    fix_orientation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CASE=FIX ...",
+            help="True position of a patient whose scan says otherwise (such as HFP), flip-x, flip-y or flip-z for a "
+            "volume that lost its direction, or keep.",
+            rich_help_panel=PLACING,
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CASE",
+            help="Case that the others are aligned to.",
+            show_default="the most typical training case",
+            rich_help_panel=PLACING,
+        ),
+    ] = None,
+    no_align: Annotated[
+        bool, typer.Option("--no-align", help="Leave every scan where it is.", rich_help_panel=PLACING)
+    ] = False,
     size: Annotated[
         str | None,
-        typer.Option(metavar="X,Y,Z", help="Voxels of 2 mm.", show_default="182,157,216"),
+        typer.Option(metavar="X,Y,Z", help="Voxels of 2 mm.", show_default="182,157,216", rich_help_panel=PLACING),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="TRAIN,VAL,TEST", help="Case counts without outliers.", show_default="as 30:5:8"),
+        typer.Option(
+            metavar="TRAIN,VAL,TEST",
+            help="Counts of patients without outliers.",
+            show_default="as 30:5:8",
+            rich_help_panel=SPLITTING,
+        ),
     ] = None,
     splits: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Splits to use, in the format of splits_final.json."),
+        typer.Option(
+            metavar="FILE", help="Splits to use, in the format of splits_final.json.", rich_help_panel=SPLITTING
+        ),
     ] = None,
     outliers: Annotated[
         list[str] | None,
@@ -60,22 +128,55 @@ def run(
             metavar="CASE ...",
             help="Outlier test cases.",
             show_default="cases without piriformis, if more than half have it",
+            rich_help_panel=SPLITTING,
         ),
     ] = None,
-    no_outliers: Annotated[bool, typer.Option("--no-outliers", help="Split all cases alike.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    no_outliers: Annotated[
+        bool, typer.Option("--no-outliers", help="Split all cases alike.", rich_help_panel=SPLITTING)
+    ] = False,
+    patient_ids: Annotated[
+        bool,
+        typer.Option(
+            help="Whether cases with one PatientID are one patient, who must stay in one split.",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = True,
+    pseudonymise: Annotated[
+        bool,
+        typer.Option(
+            help="Hash the UIDs in the records, and leave out PatientIDs and what error messages quote.",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the split and the alignment.", rich_help_panel=RUNNING)] = 0,
+    workers: Workers = WORKERS,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first bad case instead of leaving it out.", rich_help_panel=RUNNING),
+    ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing dataset once the new one is complete.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an existing dataset once the new one is complete; unchanged cases are used again.",
+            rich_help_panel=RUNNING,
+        ),
     ] = False,
 ) -> None:
-    """Convert a cohort to $nnUNet_raw/DatasetN_Chordoma."""
+    """Convert a cohort to $nnUNet_raw/DatasetN_Chordoma.
+
+    Ends with status 3 if cases had to be left out; the reasons are listed.
+    """
     if splits is not None and (split is not None or outliers is not None or no_outliers):
         raise ChordomaError("--splits names every case's split already; leave out --split and the options for outliers")
     if no_outliers and outliers is not None:
         raise ChordomaError("--no-outliers and --outliers contradict each other; leave one out")
+    if no_align and reference is not None:
+        raise ChordomaError("--no-align and --reference contradict each other; leave one out")
     named = () if no_outliers else outliers
     from nnunet_chordoma.dataset_conversion.dataset import ConversionOptions, convert_cohort
     from nnunet_chordoma.dataset_conversion.field_of_view import DEFAULT_SIZE, parse_size
+    from nnunet_chordoma.dataset_conversion.orientation import parse_fixes
     from nnunet_chordoma.dataset_conversion.splits import SplitOptions, parse_counts
     from nnunet_chordoma.dataset_conversion.summary import print_conversion
 
@@ -83,43 +184,57 @@ def run(
         ConversionOptions(
             source,
             dataset_id,
-            _roi_map(roi_map),
-            DEFAULT_SIZE if size is None else parse_size(size),
-            SplitOptions(
+            roi_map=_roi_map(roi_map),
+            sources=_sources(ct_series, rtstruct, label_names, resample_masks),
+            fixes=parse_fixes(fix_orientation or ()),
+            size=DEFAULT_SIZE if size is None else parse_size(size),
+            align=not no_align,
+            reference=reference,
+            splits=SplitOptions(
                 splits,
                 None if split is None else parse_counts(split),
                 None if named is None else tuple(named),
                 seed,
             ),
-            workers,
-            overwrite,
+            patient_ids=patient_ids,
+            pseudonymise=pseudonymise,
+            strict=strict,
+            workers=workers,
+            overwrite=overwrite,
         )
     )
     print_conversion(result, dataset_id)
+    if result.quarantined:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command(epilog=console.EPILOG)
 def inspect(
     source: Source,
     roi_map: RoiMapFile = None,
+    label_names: LabelNames = None,
+    resample_masks: ResampleMasks = False,
+    ct_series: CtSeries = None,
+    rtstruct: Structures = None,
     workers: Workers = WORKERS,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Show which ROI is which structure, what is missing and what would stop a conversion; write nothing.
+    """Show which ROI is which structure, what is missing and what would keep a case out; write nothing.
 
     Reads headers, contours and masks; the voxels of the CT are read by `run` alone.
     """
+    from nnunet_chordoma.dataset_conversion.inspection import print_inspection, print_inspection_json
     from nnunet_chordoma.dataset_conversion.preflight import check_cohort
-    from nnunet_chordoma.dataset_conversion.summary import print_inspection, print_inspection_json
 
-    checked, cohort_problems = check_cohort(source, _roi_map(roi_map), workers)
+    sources = _sources(ct_series, rtstruct, label_names, resample_masks)
+    checked, cohort_problems = check_cohort(source, _roi_map(roi_map), workers, sources)
     problems = [*cohort_problems, *(problem for case in checked for problem in case.problems)]
     if json:
         print_inspection_json(checked, cohort_problems)
     else:
         print_inspection(checked, problems)
     if problems:
-        raise ChordomaError(f"{len(problems)} problem(s) would stop chordoma-convert run; they are listed above")
+        raise ChordomaError(f"{len(problems)} problem(s) would keep cases out of a dataset; they are listed above")
 
 
 @app.command(epilog=console.EPILOG)
@@ -127,12 +242,56 @@ def rtstruct(
     ct_folder: Annotated[Path, typer.Argument(metavar="CT_DIR", help="Folder with one CT series.")],
     structure_file: Annotated[Path, typer.Argument(metavar="RTSTRUCT", help="Structure set drawn on that CT.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the masks.")],
+    ct_series: Annotated[
+        str | None,
+        typer.Option("--ct-series", metavar="UID", help="Which of several CT series in CT_DIR to use."),
+    ] = None,
 ) -> None:
-    """Write every ROI as DIR/ROI.nii.gz on the grid of the CT, and DIR/rois.json."""
+    """Write every ROI as DIR/ROI.nii.gz on the grid of the CT, and DIR/rois.json.
+
+    Ends with status 3 if a ROI cannot be drawn on this CT; the reasons are listed.
+    """
     from nnunet_chordoma.dataset_conversion.structure_masks import write_masks
     from nnunet_chordoma.dataset_conversion.summary import print_masks
 
-    print_masks(*write_masks(ct_folder, structure_file, out))
+    rois, warnings = write_masks(ct_folder, structure_file, out, ct_series)
+    print_masks(rois, warnings)
+    if any(roi.refused for roi in rois):
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command(epilog=console.EPILOG)
+def cohort(
+    dataset_id: Annotated[int, typer.Argument(metavar="N", help="Number of the converted dataset.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR", help="Also write cohort.md, cohort.csv and cohort.json there."),
+    ] = None,
+) -> None:
+    """Describe a converted cohort: positions, ages, resolutions and volumes per split (the paper's Table 2)."""
+    from nnunet_chordoma.dataset_conversion.cohort_report import write_cohort_tables
+    from nnunet_chordoma.dataset_conversion.cohort_table import cohort_tables
+    from nnunet_chordoma.dataset_conversion.cohort_text import print_cohort_tables
+    from nnunet_chordoma.layout import find_dataset
+
+    tables = cohort_tables(find_dataset(dataset_id))
+    print_cohort_tables(tables)
+    if out is not None:
+        for path in write_cohort_tables(tables, out):
+            typer.echo(str(path))
+
+
+def _sources(
+    ct_series: list[str] | None, rtstruct: list[str] | None, label_names: Path | None, resample_masks: bool
+) -> SourceOptions:
+    from nnunet_chordoma.dataset_conversion.case_source import SourceOptions, parse_choices
+
+    return SourceOptions(
+        parse_choices(ct_series or (), "--ct-series"),
+        parse_choices(rtstruct or (), "--rtstruct"),
+        label_names,
+        resample_masks,
+    )
 
 
 def _roi_map(path: Path | None) -> RoiMap:

@@ -1,20 +1,26 @@
-"""A whole cohort to one nnU-Net raw dataset: checked first, built aside, put in place when complete."""
+"""A whole cohort to one nnU-Net raw dataset: check, survey, split, align, lay one field of view, convert."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_chordoma import console
-from nnunet_chordoma.dataset_conversion.convert_case import convert_case
+from nnunet_chordoma.dataset_conversion.align_case import align_case, alignment_file
+from nnunet_chordoma.dataset_conversion.build_folder import built_aside, put_in_place, remove_leftovers, require_free
+from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
+from nnunet_chordoma.dataset_conversion.cohort import Cohort, write_cohort
+from nnunet_chordoma.dataset_conversion.convert_case import ConversionJob, convert_case
 from nnunet_chordoma.dataset_conversion.field_of_view import DEFAULT_SIZE
-from nnunet_chordoma.dataset_conversion.preflight import check_cohort, require_sound
-from nnunet_chordoma.dataset_conversion.record import RECORDS, TRAINING, CaseFiles, CaseRecord
+from nnunet_chordoma.dataset_conversion.grids import cut_cases, lay_grids
+from nnunet_chordoma.dataset_conversion.patients import CaseIdentity, number_patients
+from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, check_cohort
+from nnunet_chordoma.dataset_conversion.quarantine import Quarantine, Quarantined
+from nnunet_chordoma.dataset_conversion.record import CaseFiles, CaseRecord
+from nnunet_chordoma.dataset_conversion.registration import choose_reference
 from nnunet_chordoma.dataset_conversion.roi_map import RoiMap
-from nnunet_chordoma.dataset_conversion.splits import SplitOptions, make_splits
+from nnunet_chordoma.dataset_conversion.splits import SplitOptions, SplitResult, make_splits
+from nnunet_chordoma.dataset_conversion.survey import CaseSurvey, SurveyFiles, survey_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import write_json
 from nnunet_chordoma.labels import CHORDOMA
@@ -31,96 +37,177 @@ from nnunet_chordoma.layout import (
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """What `chordoma-convert run` was asked to do; `size` is in voxels of 2 mm (x, y, z)."""
+    """What `chordoma-convert run` was asked to do; `size` is in voxels of 2 mm (x, y, z).
+
+    `reference` names the case to align to (the most typical training case if None), `fixes` maps a case to its
+    orientation fix.
+    """
 
     source: Path
     dataset_id: int
     roi_map: RoiMap = field(default_factory=RoiMap)
+    sources: SourceOptions = field(default_factory=SourceOptions)
+    fixes: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, int, int] = DEFAULT_SIZE
+    align: bool = True
+    reference: str | None = None
     splits: SplitOptions = field(default_factory=SplitOptions)
+    patient_ids: bool = True
+    pseudonymise: bool = True
+    strict: bool = False
     workers: int = 1
     overwrite: bool = False
 
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """The finished dataset, the record of each case in order, and remarks on the cohort as a whole."""
+    """The finished dataset, the record of each case in order, what was left out, and remarks on the cohort."""
 
     dataset: Path
     splits: Splits
     records: tuple[CaseRecord, ...]
+    quarantined: tuple[Quarantined, ...]
+    reference: str | None
     warnings: tuple[str, ...]
 
 
 def convert_cohort(options: ConversionOptions) -> ConversionResult:
-    """Convert all cases and put the dataset in place.
+    """Convert all sound cases and put the dataset in place.
 
-    Everything that can be checked is checked for all cases before anything is written. Finished cases are kept
-    when a later one fails, and used again by the next run. Raises ChordomaError for bad input.
+    Each case is checked and read before the first is converted. Cases that cannot be converted are left out with
+    their reason (`options.strict`: the first one ends the run). Finished work is kept when the run fails or is
+    interrupted, and used again by the next one. Raises ChordomaError for bad input, and if no case is left.
     """
-    name = dataset_name(options.dataset_id)
-    raw = nnunet_folder(RAW)
-    final = raw / name
-    _require_free(raw, options, final)
-    checked, cohort_problems = check_cohort(options.source, options.roi_map, options.workers)
-    require_sound(checked, cohort_problems, options.source)
-    chosen = make_splits({case.case: case.volumes_cm3 for case in checked}, options.splits)
-    split_of = chosen.splits.split_of
-    # The leading dot keeps nnU-Net, which looks for Dataset*, from finding an unfinished dataset.
-    with _built_aside(raw / f".{name}.partial") as build:
-        calls = [(case, options.size, build, split_of[case.case]) for case in checked]
-        records = console.parallel(convert_case, calls, options.workers, "converting")
-        _complete(build, chosen.splits, records)
-        _put_in_place(build, final)
-    return ConversionResult(final, chosen.splits, tuple(records), chosen.warnings)
-
-
-def _require_free(raw: Path, options: ConversionOptions, final: Path) -> None:
-    others = [p.name for p in sorted(raw.glob(f"Dataset{options.dataset_id:03d}_*")) if p != final]
-    if others:
-        raise ChordomaError(
-            f"--dataset-id {options.dataset_id}: taken by {', '.join(others)} in {raw}; choose another number"
+    final = nnunet_folder(RAW) / dataset_name(options.dataset_id)
+    require_free(final.parent, options.dataset_id, final, options.overwrite)
+    quarantine = Quarantine(options.strict)
+    checked = _check(options, quarantine)
+    patients = number_patients(
+        {
+            case.case: CaseIdentity(case.patient.identifier, case.identifiers.get("frame_of_reference", ""))
+            for case in checked.values()
+        },
+        options.patient_ids,
+    )
+    # Wrong options should show before minutes are spent on reading.
+    _split(checked, options, patients, quarantine)
+    with built_aside(final) as build:
+        surveys = quarantine.sift(
+            "survey",
+            survey_case,
+            [(name, (case, options.sources, options.fixes.get(name), build)) for name, case in checked.items()],
+            options.workers,
+            "reading cases",
         )
-    if final.exists() and not options.overwrite:
-        raise ChordomaError(
-            f"{final} exists already; add --overwrite to replace it once the new one is complete, "
-            "or choose another --dataset-id"
+        _require_some(surveys, quarantine)
+        chosen = _split({name: checked[name] for name in surveys}, options, patients, quarantine)
+        reference = _reference(options, surveys, chosen.splits)
+        fixed = None if reference is None else surveys[reference]
+        placements = quarantine.sift(
+            "alignment",
+            align_case,
+            [(name, (survey, fixed, options.splits.seed, build)) for name, survey in surveys.items()],
+            options.workers,
+            "measuring cases" if reference is None else "aligning cases",
         )
+        grids = lay_grids(surveys, placements, chosen.splits.train, reference, options.size)
+        quarantine.add(cut_cases(surveys, placements, grids, build))
+        splits = _without(chosen.splits, {entry.case for entry in quarantine.cases})
+        jobs = {
+            name: ConversionJob(
+                checked[name],
+                surveys[name],
+                placements[name].alignment,
+                grids.targets[name],
+                patients[name],
+                options.sources,
+                options.pseudonymise,
+            )
+            for name in sorted(splits.split_of)
+        }
+        records = quarantine.sift(
+            "conversion",
+            convert_case,
+            [(name, (job, build, splits.split_of[name])) for name, job in jobs.items()],
+            options.workers,
+            "converting",
+        )
+        splits = _without(splits, {entry.case for entry in quarantine.cases})
+        _require_some(records, quarantine)
+        if not splits.train:
+            raise ChordomaError(f"no training case is left; first reason: {quarantine.cases[0].reason}")
+        cohort = Cohort(reference, grids.common, options.splits.seed, tuple(quarantine.cases))
+        _complete(build, splits, cohort, options.pseudonymise)
+        put_in_place(build, final)
+    return ConversionResult(final, splits, tuple(records.values()), tuple(quarantine.cases), reference, chosen.warnings)
 
 
-@contextmanager
-def _built_aside(build: Path) -> Iterator[Path]:
-    build.mkdir(parents=True, exist_ok=True)
-    try:
-        yield build
-    except BaseException as error:
-        finished = len(list((build / RECORDS).glob("*.json")))
-        if not finished:
-            shutil.rmtree(build, ignore_errors=True)
-            raise
-        if isinstance(error, ChordomaError):
-            raise ChordomaError(
-                f"{error}; {finished} finished case(s) are kept in {build} and used again when you repeat the command"
-            ) from error
-        raise
+def _split(
+    checked: Mapping[str, CheckedCase],
+    options: ConversionOptions,
+    patients: Mapping[str, str],
+    quarantine: Quarantine,
+) -> SplitResult:
+    volumes = {name: case.volumes_cm3 for name, case in checked.items()}
+    return make_splits(volumes, options.splits, patients, [entry.case for entry in quarantine.cases])
 
 
-def _complete(build: Path, splits: Splits, records: Sequence[CaseRecord]) -> None:
-    """Write dataset.json and splits_final.json, and remove what an earlier attempt left behind."""
-    split_of = splits.split_of
-    training = sum(split in TRAINING for split in split_of.values())
-    write_json(build / "dataset.json", describe_dataset(training))
+def _without(splits: Splits, left_out: set[str]) -> Splits:
+    return Splits(*(tuple(case for case in cases if case not in left_out) for _, cases in splits.items()))
+
+
+def _check(options: ConversionOptions, quarantine: Quarantine) -> dict[str, CheckedCase]:
+    checked, cohort_problems = check_cohort(options.source, options.roi_map, options.workers, options.sources)
+    if cohort_problems:
+        raise ChordomaError(_first(cohort_problems, options.source))
+    names = {case.case for case in checked}
+    unknown = sorted(set(options.fixes) - names)
+    if unknown:
+        raise ChordomaError(f"--fix-orientation {unknown[0]}: unknown case; the cases are {', '.join(sorted(names))}")
+    if options.reference is not None and options.reference not in names:
+        raise ChordomaError(f"--reference {options.reference}: unknown case; the cases are {', '.join(sorted(names))}")
+    quarantine.add(
+        Quarantined.of(case.case, "check", _first(case.problems, options.source)) for case in checked if case.problems
+    )
+    sound = {case.case: case for case in checked if not case.problems}
+    _require_some(sound, quarantine)
+    return sound
+
+
+def _first(problems: Sequence[str], source: Path) -> str:
+    others = len(problems) - 1
+    return problems[0] + (
+        f" ({others} more problem(s): chordoma-convert inspect {source} lists them)" if others else ""
+    )
+
+
+def _require_some(cases: Mapping[str, object], quarantine: Quarantine) -> None:
+    if not cases:
+        reasons = quarantine.cases
+        others = f" ({len(reasons) - 1} more case(s) failed too)" if len(reasons) > 1 else ""
+        raise ChordomaError(f"no case can be converted: {reasons[0].reason}{others}")
+
+
+def _reference(options: ConversionOptions, surveys: Mapping[str, CaseSurvey], splits: Splits) -> str | None:
+    if not options.align:
+        return None
+    if options.reference is None:
+        return choose_reference({name: surveys[name].bone_summary for name in splits.train})
+    if options.reference not in surveys:
+        raise ChordomaError(f"--reference {options.reference}: this case is left out; choose another one")
+    return options.reference
+
+
+def _complete(build: Path, splits: Splits, cohort: Cohort, pseudonymise: bool) -> None:
+    """Write what describes the dataset as a whole, and remove what an earlier attempt left behind."""
+    write_json(build / "dataset.json", describe_dataset(len(splits.train) + len(splits.val)))
     write_splits(build / SPLITS_FILE, splits)
-    expected = {build / "dataset.json", build / SPLITS_FILE}
-    for record in records:
-        files = CaseFiles.of(build, record.case, split_of[record.case])
-        expected |= {files.image, files.labels, files.record}
-    for path in sorted(build.rglob("*"), reverse=True):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in expected:
-            path.unlink()
+    expected = {build / "dataset.json", build / SPLITS_FILE, write_cohort(build, cohort, pseudonymise)}
+    for name, split in splits.split_of.items():
+        files, survey = CaseFiles.of(build, name, split), SurveyFiles.of(build, name)
+        expected |= {files.image, files.labels, files.record, survey.survey, survey.labels, survey.bone}
+        expected.add(alignment_file(build, name))
+    remove_leftovers(build, expected)
 
 
 def describe_dataset(training_cases: int) -> dict[str, object]:
@@ -136,12 +223,3 @@ def describe_dataset(training_cases: int) -> dict[str, object]:
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
-
-
-def _put_in_place(build: Path, final: Path) -> None:
-    replaced = final.with_name(f".{final.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if final.exists():
-        final.rename(replaced)
-    build.rename(final)
-    shutil.rmtree(replaced, ignore_errors=True)

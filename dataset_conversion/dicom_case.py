@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_chordoma.dataset_conversion.case_source import RoiMask
+from nnunet_chordoma.dataset_conversion.case_source import Patient, RoiMask, SourceOptions
 from nnunet_chordoma.dataset_conversion.ct_series import CtSeries, read_headers, read_hounsfield
 from nnunet_chordoma.dataset_conversion.dicom_files import DicomTree
 from nnunet_chordoma.dataset_conversion.roi_map import RoiName
-from nnunet_chordoma.dataset_conversion.rtstruct import StructureSet, match, rasterise_roi, read_structure_set
+from nnunet_chordoma.dataset_conversion.rtstruct import StructureSet, match, rasterise_roi
+from nnunet_chordoma.dataset_conversion.series_choice import Request, choose
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image
 
@@ -35,6 +36,10 @@ class DicomCase:
         return self.ct.patient_position or None
 
     @property
+    def patient(self) -> Patient:
+        return self.ct.patient
+
+    @property
     def rois(self) -> tuple[RoiName, ...]:
         return tuple(RoiName(roi.key, roi.name) for roi in self.structures.rois)
 
@@ -45,23 +50,31 @@ class DicomCase:
     def image(self) -> Image:
         return read_hounsfield(self.ct, _what(self.case))
 
-    def mask(self, key: str) -> RoiMask:
+    def mask(self, key: str, clip: bool = False) -> RoiMask:
+        """Mask of one ROI; contours beyond the first or last slice are refused, or cut off and reported if `clip`."""
         roi = next(roi for roi in self.structures.rois if roi.key == key)
-        drawn = rasterise_roi(roi, self.structures, self.ct, _what(self.case))
+        drawn = rasterise_roi(roi, self.structures, self.ct, _what(self.case), clip)
         return RoiMask(drawn.mask, roi.skipped, drawn.warnings)
 
     def input_files(self) -> Mapping[str, Sequence[Path]]:
         return {"image": self.ct.files, "structures": (self.structures.path,)}
 
 
-def open_dicom_case(case: str, tree: DicomTree, ignored: Sequence[str] = ()) -> DicomCase:
-    """Read headers and contours of the CT and the RTSTRUCT in `tree`; raises ChordomaError if either is unfit."""
+def open_dicom_case(
+    case: str, tree: DicomTree, ignored: Sequence[str] = (), options: SourceOptions | None = None
+) -> DicomCase:
+    """Read headers and contours of the CT and the RTSTRUCT in `tree`.
+
+    Raises ChordomaError if either is unfit, or if there are several and neither `options` nor references decide.
+    """
     what = _what(case)
-    ct_files, structure_file = tree.only_ct(what), tree.only_structure_set(what)
-    ct = read_headers(ct_files, what)
-    structures = read_structure_set(structure_file, what)
-    warnings = (*ct.warnings, *match(structures, ct, what))
-    return DicomCase(case, ct, structures, warnings, (*tree.ignored, *ignored))
+    wanted = SourceOptions() if options is None else options
+    request = Request.of_case(case, wanted.ct_series.get(case), wanted.rtstruct.get(case))
+    choice = choose(tree, request, what)
+    ct = read_headers(choice.series.files, what)
+    warnings = (*ct.warnings, *match(choice.structures, ct, what))
+    passed_over = (*tree.ignored, *choice.ignored, *ct.ignored, *ignored)
+    return DicomCase(case, ct, choice.structures, warnings, passed_over)
 
 
 def _what(case: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ class Overwritten:
     loser: str
     winner: str
     voxels: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"loser": self.loser, "winner": self.winner, "voxels": self.voxels}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Overwritten:
+        return cls(values["loser"], values["winner"], int(values["voxels"]))
 
 
 def merge(

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nnunet_chordoma import console
-from nnunet_chordoma.dataset_conversion.case_source import RoiMask
-from nnunet_chordoma.dataset_conversion.roi_map import MAPPABLE, RoiMap, RoiName, assign, example_line
+from nnunet_chordoma.dataset_conversion.case_names import identifying
+from nnunet_chordoma.dataset_conversion.case_source import CaseSource, Patient, RoiMask, SourceOptions
+from nnunet_chordoma.dataset_conversion.label_merge import DRAWING_ORDER
+from nnunet_chordoma.dataset_conversion.label_names import read_label_names
+from nnunet_chordoma.dataset_conversion.roi_map import (
+    MAPPABLE,
+    Assignment,
+    RoiMap,
+    RoiName,
+    assign,
+    example_line,
+    only_side,
+)
+from nnunet_chordoma.dataset_conversion.roi_names import LEFT, RIGHT, resembles
 from nnunet_chordoma.dataset_conversion.sources import find_cases, open_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.labels import CHORDOMA, MUSCLES
+
+_DEFAULTS = SourceOptions()
 
 
 @dataclass(frozen=True)
 class CheckedCase:
     """What the preflight found out about one case.
 
-    `rois` names the ROIs of each mapped structure, `volumes_cm3` the volume of those that are not empty, on the
-    scan's own grid. `problems` keep the case from being converted; with an unreadable case nothing else is known.
+    `rois` names the ROIs of each mapped structure, `rule` how they were found, `matched` the name or pattern of the
+    map behind a ROI, `sides` which side its name speaks of. `volumes_cm3` holds the volume of structures that are
+    not empty, `roi_volumes_cm3` that of each mapped ROI, `overlaps_cm3` that of pairs of structures of interest that
+    share voxels (in the order of the labels), all on the scan's own grid. `patient` and `identifiers` are for
+    comparisons in memory. `problems` keep the case from being converted; with an unreadable case nothing else is
+    known.
     """
 
     case: str
@@ -38,35 +60,40 @@ class CheckedCase:
     skipped_contours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    patient: Patient = field(default_factory=Patient, repr=False)
+    identifiers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    overlaps_cm3: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    roi_volumes_cm3: Mapping[str, float] = field(default_factory=dict)
+    matched: Mapping[str, str] = field(default_factory=dict)
+    sides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def absent(self) -> tuple[str, ...]:
         """Structures of interest that have no ROI in this case, or only empty ones."""
         return tuple(s for s in CHORDOMA.structures if s not in self.volumes_cm3)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "case": self.case,
-            "source_kind": self.kind,
-            "patient_position": self.patient_position,
-            "geometry": None if self.geometry is None else self.geometry.to_json(),
-            "rois": {s: {"names": list(keys), "by": self.rule[s]} for s, keys in self.rois.items()},
-            "unmapped": list(self.unmapped),
-            "absent": list(self.absent),
-            "volumes_cm3": {s: round(v, 3) for s, v in self.volumes_cm3.items()},
-            "skipped_contours": {key: list(v) for key, v in self.skipped_contours.items()},
-            "warnings": list(self.warnings),
-            "ignored": list(self.ignored),
-            "problems": list(self.problems),
-        }
+
+def winner(one: str, other: str) -> str:
+    """Which of two structures gets the voxels that they share."""
+    return max(one, other, key=DRAWING_ORDER.index)
 
 
-def check_cohort(source: Path, roi_map: RoiMap, workers: int) -> tuple[list[CheckedCase], list[str]]:
+def check_cohort(
+    source: Path, roi_map: RoiMap, workers: int, options: SourceOptions = _DEFAULTS
+) -> tuple[list[CheckedCase], list[str]]:
     """Check every case under `source`; also problems of the cohort as a whole (map entries that match nothing).
 
-    Raises ChordomaError if there is no case at all; faults of single cases are in their `problems`.
+    Raises ChordomaError if there is no case at all, or for options that speak of an unknown case or a file that
+    cannot be read; faults of single cases are in their `problems`.
     """
-    calls = [(case, folder, roi_map) for case, folder in find_cases(source).items()]
+    folders = find_cases(source)
+    for option, choices in (("--ct-series", options.ct_series), ("--rtstruct", options.rtstruct)):
+        unknown = sorted(set(choices) - set(folders))
+        if unknown:
+            raise ChordomaError(f"{option} {unknown[0]}: unknown case; the cases are {', '.join(folders)}")
+    if options.label_names is not None:
+        read_label_names(options.label_names, f"--label-names {options.label_names}")
+    calls = [(case, folder, roi_map, options) for case, folder in folders.items()]
     checked = console.parallel(check_case, calls, workers, "checking cases")
     rois = [roi for case in checked for roi in case.roi_names]
     found = ", ".join(sorted({roi.key for roi in rois})) or "none"
@@ -77,47 +104,22 @@ def check_cohort(source: Path, roi_map: RoiMap, workers: int) -> tuple[list[Chec
     return checked, problems
 
 
-def require_sound(checked: Sequence[CheckedCase], cohort_problems: Sequence[str], source: Path) -> None:
-    """Raise ChordomaError with the first problem, if there is any, and the number of the others."""
-    problems = [*cohort_problems, *(problem for case in checked for problem in case.problems)]
-    if problems:
-        others = len(problems) - 1
-        raise ChordomaError(
-            problems[0]
-            + (f" ({others} more problem(s): chordoma-convert inspect {source} lists them)" if others else "")
-        )
-
-
-def check_case(case: str, folder: Path, roi_map: RoiMap) -> CheckedCase:
+def check_case(case: str, folder: Path, roi_map: RoiMap, options: SourceOptions = _DEFAULTS) -> CheckedCase:
     """Check one case; faults are returned, not raised, so that all cases can be shown together."""
     try:
-        source = open_case(case, folder)
+        source = open_case(case, folder, options)
     except ChordomaError as error:
         return CheckedCase(case, folder, (str(error),))
     assignment = assign(source.rois, roi_map)
     problems = [f"case '{case}': {problem}" for problem in assignment.problems]
     if not any(s in assignment.rois for s in CHORDOMA.structures):
         problems.append(_nothing_maps(case, assignment.unmapped))
-    volumes: dict[str, float] = {}
-    skipped: dict[str, tuple[str, ...]] = {}
-    warnings = [*source.warnings, *assignment.warnings]
-    for structure, keys in assignment.rois.items():
-        try:
-            masks = {key: source.mask(key) for key in keys}
-        except ChordomaError as error:
-            problems.append(str(error))
-            continue
-        voxels = int(union(list(masks.values())).sum())
-        if voxels:
-            volumes[structure] = voxels * source.geometry.voxel_volume_cm3
-        for key, mask in masks.items():
-            warnings += [f"ROI '{key}': {warning}" for warning in mask.warnings]
-            if mask.skipped:
-                skipped[key] = mask.skipped
+    masks = _read_masks(source, assignment)
+    remark = identifying(case, source.patient)
     return CheckedCase(
         case,
         folder,
-        tuple(problems),
+        (*problems, *masks.problems),
         source.kind,
         source.geometry,
         source.patient_position,
@@ -125,10 +127,16 @@ def check_case(case: str, folder: Path, roi_map: RoiMap) -> CheckedCase:
         assignment.rois,
         assignment.rule,
         assignment.unmapped,
-        volumes,
-        skipped,
-        tuple(warnings),
+        masks.volumes_cm3,
+        masks.skipped,
+        (*([remark] if remark else []), *source.warnings, *assignment.warnings, *masks.warnings),
         source.ignored,
+        source.patient,
+        source.identifiers,
+        masks.overlaps_cm3,
+        masks.roi_volumes_cm3,
+        assignment.matched,
+        assignment.sides,
     )
 
 
@@ -140,9 +148,86 @@ def union(masks: Sequence[RoiMask]) -> Any:
     return together
 
 
+@dataclass(frozen=True)
+class _Masks:
+    """What the voxels of the mapped ROIs tell."""
+
+    volumes_cm3: Mapping[str, float]
+    roi_volumes_cm3: Mapping[str, float]
+    overlaps_cm3: Mapping[tuple[str, str], float]
+    skipped: Mapping[str, tuple[str, ...]]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def _read_masks(source: CaseSource, assignment: Assignment) -> _Masks:
+    voxel_cm3 = source.geometry.voxel_volume_cm3
+    # Bit i of a voxel is set where structure i is, so that all pairs are counted in one pass over one byte a voxel.
+    bits = np.zeros(source.geometry.shape_zyx, dtype=np.uint8)
+    roi_voxels: dict[str, int] = {}
+    skipped: dict[str, tuple[str, ...]] = {}
+    problems: list[str] = []
+    warnings: list[str] = []
+    for structure, keys in assignment.rois.items():
+        try:
+            masks = {key: source.mask(key, clip=structure == "body") for key in keys}
+        except ChordomaError as error:
+            problems.append(str(error))
+            continue
+        bits[union(list(masks.values()))] |= np.uint8(1 << MAPPABLE.index(structure))
+        for key, mask in masks.items():
+            roi_voxels[key] = int(np.count_nonzero(mask.mask))
+            warnings += [f"ROI '{key}': {warning}" for warning in mask.warnings]
+            if mask.skipped:
+                skipped[key] = mask.skipped
+        if structure in MUSCLES:
+            warnings += _sidedness(structure, masks, assignment.sides, voxel_cm3)
+    volumes, overlaps = _count(bits, voxel_cm3)
+    return _Masks(
+        volumes,
+        {key: voxels * voxel_cm3 for key, voxels in roi_voxels.items()},
+        overlaps,
+        skipped,
+        tuple(problems),
+        tuple(warnings),
+    )
+
+
+def _count(bits: NDArray[np.uint8], voxel_cm3: float) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+    """Volumes of all structures and of the overlaps of those of interest."""
+    histogram = np.zeros(256, dtype=np.int64)
+    for plane in bits:
+        histogram += np.bincount(plane.ravel(), minlength=256)
+    combined = np.arange(256)
+    has = {structure: (combined >> i) & 1 == 1 for i, structure in enumerate(MAPPABLE)}
+    volumes = {s: int(histogram[has[s]].sum()) * voxel_cm3 for s in MAPPABLE}
+    pairs = combinations(CHORDOMA.structures, 2)
+    overlaps = {(a, b): int(histogram[has[a] & has[b]].sum()) * voxel_cm3 for a, b in pairs}
+    return {s: v for s, v in volumes.items() if v}, {pair: v for pair, v in overlaps.items() if v}
+
+
+def _sidedness(
+    structure: str, masks: Mapping[str, RoiMask], sides: Mapping[str, str], voxel_cm3: float
+) -> tuple[str, ...]:
+    """Remarks on a muscle pair of which one side has no voxels, or whose two sides share some."""
+    drawn = [key for key, mask in masks.items() if mask.mask.any()]
+    side = only_side(drawn, sides)
+    if side is not None:
+        empty = [key for key in masks if key not in drawn]
+        other = LEFT if side == RIGHT else RIGHT
+        why = f"{', '.join(empty)} is empty" if empty else f"no ROI is mapped for the {other}"
+        return (f"{structure} has its {side} side only ({', '.join(drawn)}); {why}",)
+    left, right = ([masks[key] for key in drawn if sides[key] == one] for one in (LEFT, RIGHT))
+    shared = int(np.count_nonzero(union(left) & union(right))) if left and right else 0
+    if not shared:
+        return ()
+    return (f"{structure}: left and right share {shared * voxel_cm3:.2f} cm³; is one of them a copy of the other?",)
+
+
 def _nothing_maps(case: str, unmapped: Sequence[str]) -> str:
     names = ", ".join(unmapped[:20]) + (f" and {len(unmapped) - 20} more" if len(unmapped) > 20 else "")
-    example = example_line("gtv", unmapped[0]) if unmapped else "'gtv: NAME'"
+    alike = next(((structure, name) for name in unmapped if (structure := resembles(name))), None)
+    example = example_line(*(alike or ("gtv", unmapped[0] if unmapped else "NAME")))
     return (
         f"case '{case}': no ROI is known as a structure ({', '.join(s for s in MAPPABLE if s != 'body')}); "
         f"ROI names found: {names or 'none'}; add a line such as {example} to a file for --roi-map"

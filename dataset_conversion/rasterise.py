@@ -6,6 +6,7 @@ that runs in and out along the same line) needs no treatment of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,76 +34,122 @@ class RasterisedRoi:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Polygons:
+    """Closed polygons end to end: points (n, 3) as column, row, slice coordinates; where each polygon begins."""
+
+    points: Points
+    begins: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, polygons: Sequence[Points]) -> _Polygons:
+        lengths = np.array([len(p) for p in polygons])
+        return cls(np.concatenate(polygons), np.cumsum(lengths) - lengths)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.begins, append=len(self.points))
+
+    @property
+    def following(self) -> NDArray[np.int64]:
+        """For each point the index of the next one along its closed polygon."""
+        following = np.arange(1, len(self.points) + 1)
+        following[self.begins + self.lengths - 1] = self.begins
+        return following
+
+
 def fill_polygons(polygons: Sequence[Points], rows: int, columns: int) -> NDArray[np.bool_]:
     """Even-odd mask (rows, columns) of closed polygons together; points (n, 2) as column, row coordinates.
 
     Pixel (row, column) has its centre at those integer coordinates. Centres exactly on a left or upper edge
     are inside, on a right or lower edge outside, so that neighbours share no pixel.
-
-    A pixel is inside if an odd number of edges cross its row at or left of it: each crossing is counted once
-    where it happens, and a running sum along the row gives the parity everywhere.
     """
-    mask = np.zeros((rows, columns), dtype=bool)
-    if not polygons:
-        return mask
-    start = np.concatenate(polygons)
-    end = np.concatenate([np.roll(p, -1, axis=0) for p in polygons])
-    upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    first_row = np.clip(np.ceil(upper), 0, rows).astype(np.int64)
-    last_row = np.clip(np.ceil(lower), 0, rows).astype(np.int64)
-    crossings = last_row - first_row
-    edge = np.repeat(np.arange(len(start)), crossings)
-    if edge.size == 0:
-        return mask
-    within = np.arange(edge.size) - np.repeat(np.cumsum(crossings) - crossings, crossings)
-    row = first_row[edge] + within
-    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
-    x = x0 + (row - y0) * ((x1 - x0) / (y1 - y0))
-    column = np.clip(np.ceil(x), 0, columns).astype(np.int64)
-    top, bottom = int(row.min()), int(row.max()) + 1
-    left, right = int(column.min()), int(column.max()) + 1
-    width = right - left
-    counts = np.bincount((row - top) * width + (column - left), minlength=(bottom - top) * width)
-    parity = np.cumsum((counts & 1).astype(np.uint8).reshape(bottom - top, width), axis=1, dtype=np.uint8) & 1
-    # The last column of the box closes every span: nothing lies inside at or beyond it.
-    mask[top:bottom, left : right - 1] = parity[:, : width - 1].astype(bool)
-    return mask
+    mask = np.zeros((1, rows, columns), dtype=bool)
+    if polygons:
+        joined = _Polygons.joined(polygons)
+        _fill(mask, joined, np.zeros(len(joined.points), dtype=np.int64))
+    return mask.reshape(rows, columns)
 
 
-def rasterise(contours: Sequence[Points], grid: Geometry, what: str) -> RasterisedRoi:
+def rasterise(contours: Sequence[Points], grid: Geometry, what: str, clip: bool = False) -> RasterisedRoi:
     """Mask on `grid` of closed planar contours, each (n, 3) LPS millimetres with n >= 3.
 
     Points go through the inverse affine of the grid, so any orientation works. Contours of one plane belong to
     the nearest slice; if contours of several planes come to one slice, only the nearest plane is drawn and
     the others are reported. Parts outside the image within the slice plane are clipped and reported.
 
-    Raises ChordomaError, beginning with `what`, for contours that are not parallel to the slices and for planes
-    farther than half a gap outside the first or last slice.
+    Planes farther than half a gap outside the first or last slice are refused, or clipped and reported if `clip`.
+    Raises ChordomaError, beginning with `what`, for those and for contours that are not parallel to the slices.
     """
     mask = np.zeros(grid.shape_zyx, dtype=bool)
     if not contours:
         return RasterisedRoi(mask)
     gap_mm = grid.spacing_mm[2]
-    index = [grid.to_index(points) for points in contours]
-    heights = np.array([float(points[:, 2].mean()) for points in index])
-    for points, contour in zip(index, contours, strict=True):
-        if float(np.ptp(points[:, 2])) * gap_mm > FLATNESS_MM:
-            raise ChordomaError(
-                f"{what}: a contour starting at {_place(contour)} leaves its slice by "
-                f"{np.ptp(points[:, 2]) * gap_mm:.1f} mm; only contours parallel to the CT slices can be used"
-            )
+    joined = _Polygons.joined([np.asarray(points, dtype=float) for points in contours])
+    index = _Polygons(grid.to_index(joined.points), joined.begins)
+    low, high = (f.reduceat(index.points, index.begins) for f in (np.minimum, np.maximum))
+    _require_flat((high - low)[:, 2] * gap_mm, contours, what)
+    heights = np.add.reduceat(index.points[:, 2], index.begins) / index.lengths
     slices, off = _nearest_slices(heights)
-    outside = (slices < 0) | (slices >= grid.size[2])
-    if outside.any():
-        i = int(np.flatnonzero(outside)[0])
+    inside = (slices >= 0) & (slices < grid.size[2])
+    if not (clip or inside.all()):
+        first = contours[int(np.flatnonzero(~inside)[0])]
         raise ChordomaError(
-            f"{what}: {int(outside.sum())} of {len(contours)} contours lie more than half a gap outside the "
-            f"{grid.size[2]} CT slices, the first at {_place(contours[i])}; export the CT that was contoured, complete"
+            f"{what}: {int((~inside).sum())} of {len(contours)} contours lie more than half a gap outside the "
+            f"{grid.size[2]} CT slices, the first at {_place(first)}; export the CT that was contoured, complete"
         )
-    drawn, dropped = _nearest_planes(slices, heights, off, SAME_PLANE_MM / gap_mm)
-    for z, members in drawn.items():
-        mask[z] = fill_polygons([index[i][:, :2] for i in members], grid.size[1], grid.size[0])
-    return RasterisedRoi(mask, _warnings(index, off * gap_mm, gap_mm, grid, len(dropped)))
+    drawn = inside & _on_nearest_plane(slices, heights, off, SAME_PLANE_MM / gap_mm)
+    # Contours that are not drawn go to a slice that does not exist.
+    _fill(mask, index, np.repeat(np.where(drawn, slices, -1), index.lengths))
+    clipped = np.any((low[:, :2] < -0.5) | (high[:, :2] > np.array(grid.size[:2]) - 0.5), axis=1)
+    between_mm = np.where(inside & (off > ON_SLICE_FRACTION), off * gap_mm, 0)
+    return RasterisedRoi(
+        mask,
+        (
+            *_counted(~inside, f"of {len(contours)} contour(s) lie outside the {grid.size[2]} CT slices: clipped"),
+            *_counted(
+                between_mm > 0, f"contour(s) lie up to {between_mm.max():.2f} mm between slices: moved to the nearest"
+            ),
+            *_counted(inside & ~drawn, "contour(s) not drawn: another plane is nearer to the same slice"),
+            *_counted(inside & clipped, "contour(s) reach outside the image: clipped"),
+        ),
+    )
+
+
+def _fill(mask: NDArray[np.bool_], polygons: _Polygons, slice_of_point: NDArray[np.int64]) -> None:
+    """Even-odd fill of an empty mask (z, y, x), all slices at once; points of slice -1 are left out.
+
+    Along a row inside and outside change wherever an edge crosses it. Every row is crossed an even number of times,
+    so the crossings of the whole grid, sorted, are the ends of runs that lie outside and inside by turns.
+    """
+    _, rows, columns = mask.shape
+    start, end = polygons.points[:, :2], polygons.points[polygons.following, :2]
+    upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first_row = np.clip(np.ceil(upper), 0, rows).astype(np.int64)
+    last_row = np.clip(np.ceil(lower), 0, rows).astype(np.int64)
+    crossings = np.where(slice_of_point < 0, 0, last_row - first_row)
+    edge = np.repeat(np.arange(len(start)), crossings)
+    if edge.size == 0:
+        return
+    row = first_row[edge] + np.arange(edge.size) - np.repeat(np.cumsum(crossings) - crossings, crossings)
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    column = np.clip(np.ceil(x0 + (row - y0) * ((x1 - x0) / (y1 - y0))), 0, columns).astype(np.int64)
+    low = [int(v.min()) for v in (slice_of_point[edge], row, column)]
+    # The last column only closes runs, so it stands for the first one of the next row.
+    shape = (int(slice_of_point[edge].max()) - low[0] + 1, int(row.max()) - low[1] + 1, int(column.max()) - low[2])
+    ends = np.sort(((slice_of_point[edge] - low[0]) * shape[1] + row - low[1]) * shape[2] + column - low[2])
+    lengths = np.diff(ends, prepend=0, append=math.prod(shape))
+    box = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(shape)
+    mask[tuple(slice(start, start + size) for start, size in zip(low, shape, strict=True))] = box
+
+
+def _require_flat(ranges_mm: NDArray[np.float64], contours: Sequence[Points], what: str) -> None:
+    uneven = np.flatnonzero(ranges_mm > FLATNESS_MM)
+    if uneven.size:
+        raise ChordomaError(
+            f"{what}: a contour starting at {_place(contours[int(uneven[0])])} leaves its slice by "
+            f"{ranges_mm[uneven[0]]:.1f} mm; only contours parallel to the CT slices can be used"
+        )
 
 
 def _nearest_slices(heights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -111,36 +158,19 @@ def _nearest_slices(heights: NDArray[np.float64]) -> tuple[NDArray[np.int64], ND
     return slices, np.abs(heights - slices)
 
 
-def _nearest_planes(
+def _on_nearest_plane(
     slices: NDArray[np.int64], heights: NDArray[np.float64], off: NDArray[np.float64], same_plane: float
-) -> tuple[dict[int, list[int]], list[int]]:
-    drawn: dict[int, list[int]] = {}
-    dropped: list[int] = []
-    for z in np.unique(slices):
-        members = np.flatnonzero(slices == z)
-        nearest = heights[members[int(np.argmin(off[members]))]]
-        same = np.abs(heights[members] - nearest) <= same_plane
-        drawn[int(z)] = [int(i) for i in members[same]]
-        dropped += [int(i) for i in members[~same]]
-    return drawn, dropped
+) -> NDArray[np.bool_]:
+    """Which contours lie on the plane that is nearest to their slice."""
+    nearest_first = np.lexsort((off, slices))
+    _, first, group = np.unique(slices[nearest_first], return_index=True, return_inverse=True)
+    plane = np.empty_like(heights)
+    plane[nearest_first] = heights[nearest_first][first][group]
+    return np.asarray(np.abs(heights - plane) <= same_plane)
 
 
-def _warnings(
-    index: Sequence[Points], off_mm: NDArray[np.float64], gap_mm: float, grid: Geometry, dropped: int
-) -> tuple[str, ...]:
-    warnings = []
-    between = off_mm > ON_SLICE_FRACTION * gap_mm
-    if between.any():
-        warnings.append(
-            f"{int(between.sum())} contour(s) lie up to {off_mm.max():.2f} mm between slices: moved to the nearest"
-        )
-    if dropped:
-        warnings.append(f"{dropped} contour(s) not drawn: another plane is nearer to the same slice")
-    limit = np.array(grid.size[:2]) - 0.5
-    clipped = sum(bool(np.any((p[:, :2] < -0.5) | (p[:, :2] > limit))) for p in index)
-    if clipped:
-        warnings.append(f"{clipped} contour(s) reach outside the image: clipped")
-    return tuple(warnings)
+def _counted(which: NDArray[np.bool_], what: str) -> tuple[str, ...]:
+    return (f"{int(which.sum())} {what}",) if which.any() else ()
 
 
 def _place(points_mm: Points) -> str:

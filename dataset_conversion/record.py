@@ -1,6 +1,7 @@
 """conversion/CASE.json: how one case came about, enough to repeat and invert it.
 
-Nothing of the DICOM header that names a patient is in it. The names of case folders and ROIs are.
+No name, ID or date of the DICOM header is in it; patients are numbered, UIDs are hashed unless the conversion was
+told not to. The names of case folders and ROIs are in it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_chordoma.dataset_conversion.label_merge import Overwritten
+from nnunet_chordoma.dataset_conversion.registration import Alignment
 from nnunet_chordoma.dataset_conversion.transform_chain import TransformChain
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, write_document
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.layout import FILE_ENDING
 
-SCHEMA, VERSION = "chordoma-conversion", 1
+SCHEMA, VERSION = "chordoma-conversion", 2
 RECORDS = "conversion"
 
 TRAINING = frozenset({"train", "val"})
@@ -34,14 +36,25 @@ class StructureVolume:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """See the module. `input_sha256` holds file hashes by role, without file names; UIDs are hashed."""
+    """See the module.
+
+    `patient` numbers the patients of the cohort. `identifiers` holds the UIDs of the source by what they identify, as
+    SHA-256 if `pseudonymised`. `input_sha256` holds file hashes by role, without file names.
+    """
 
     case: str
     fingerprint: str
     source_kind: str
+    patient: str
     patient_position: str | None
+    sex: str | None
+    age_years: int | None
+    pseudonymised: bool
+    identifiers: Mapping[str, str]
     input_sha256: Mapping[str, tuple[str, ...]]
-    identifiers_sha256: Mapping[str, str]
+    orientation_fix: str | None
+    anatomy: Mapping[str, Any]
+    alignment: Alignment
     chain: TransformChain
     body_from: str
     rois: Mapping[str, tuple[str, ...]]
@@ -94,16 +107,23 @@ def write_record(path: Path, record: CaseRecord) -> None:
             "case": record.case,
             "fingerprint": record.fingerprint,
             "source_kind": record.source_kind,
+            "patient": record.patient,
             "patient_position": record.patient_position,
+            "sex": record.sex,
+            "age_years": record.age_years,
+            "pseudonymised": record.pseudonymised,
+            "identifiers": dict(record.identifiers),
             "input_sha256": {role: list(digests) for role, digests in record.input_sha256.items()},
-            "identifiers_sha256": dict(record.identifiers_sha256),
+            "orientation_fix": record.orientation_fix,
+            "anatomy": dict(record.anatomy),
+            "alignment": record.alignment.to_json(),
             "transform_chain": record.chain.to_json(),
             "body_from": record.body_from,
             "rois": {s: {"names": list(keys), "by": record.rule[s]} for s, keys in record.rois.items()},
             "unmapped": list(record.unmapped),
             "absent": list(record.absent),
             "skipped_contours": {key: list(reasons) for key, reasons in record.skipped_contours.items()},
-            "overwritten": [{"loser": o.loser, "winner": o.winner, "voxels": o.voxels} for o in record.overwritten],
+            "overwritten": [o.to_json() for o in record.overwritten],
             "volumes_cm3": {
                 s: {"source": round(v.source, 4), "converted": round(v.converted, 4)}
                 for s, v in record.volumes_cm3.items()
@@ -128,9 +148,16 @@ def _from_json(content: dict[str, Any]) -> CaseRecord:
         case=content["case"],
         fingerprint=content["fingerprint"],
         source_kind=content["source_kind"],
+        patient=content["patient"],
         patient_position=content["patient_position"],
+        sex=content["sex"],
+        age_years=content["age_years"],
+        pseudonymised=content["pseudonymised"],
+        identifiers=content["identifiers"],
         input_sha256={role: tuple(digests) for role, digests in content["input_sha256"].items()},
-        identifiers_sha256=content["identifiers_sha256"],
+        orientation_fix=content["orientation_fix"],
+        anatomy=content["anatomy"],
+        alignment=Alignment.from_json(content["alignment"]),
         chain=TransformChain.from_json(content["transform_chain"]),
         body_from=content["body_from"],
         rois={s: tuple(entry["names"]) for s, entry in content["rois"].items()},
@@ -138,7 +165,7 @@ def _from_json(content: dict[str, Any]) -> CaseRecord:
         unmapped=tuple(content["unmapped"]),
         absent=tuple(content["absent"]),
         skipped_contours={key: tuple(reasons) for key, reasons in content["skipped_contours"].items()},
-        overwritten=tuple(Overwritten(o["loser"], o["winner"], o["voxels"]) for o in content["overwritten"]),
+        overwritten=tuple(Overwritten.from_json(o) for o in content["overwritten"]),
         volumes_cm3={
             s: StructureVolume(float(v["source"]), float(v["converted"])) for s, v in content["volumes_cm3"].items()
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.dataset_conversion.ct_series import CtSeries
+from nnunet_chordoma.dataset_conversion.dicom_attributes import sequence
 from nnunet_chordoma.dataset_conversion.dicom_files import RT_STRUCTURE_SET, read_dataset
 from nnunet_chordoma.dataset_conversion.rasterise import RasterisedRoi, rasterise
+from nnunet_chordoma.dataset_conversion.structure_references import References, read_references
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.geometry import Geometry
 
 AREAS = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
 """Contour types that enclose an area."""
@@ -42,10 +43,11 @@ class StructureSet:
     """ROIs in the order of the file, and what the structure set says it was drawn on."""
 
     path: Path
+    uid: str
+    label: str
+    patient_identifier: str
     rois: tuple[ContouredRoi, ...]
-    frame_of_reference_uids: frozenset[str]
-    series_uids: frozenset[str]
-    slice_uids: frozenset[str]
+    references: References
 
 
 def read_structure_set(path: Path, what: str) -> StructureSet:
@@ -69,18 +71,18 @@ def _parse(dataset: Any, path: Path, what: str) -> StructureSet:
             "give the structure set"
         )
     described = {
-        int(item.ROINumber): item for item in _sequence(dataset, "StructureSetROISequence") if "ROINumber" in item
+        int(item.ROINumber): item for item in sequence(dataset, "StructureSetROISequence") if "ROINumber" in item
     }
     if not described:
         raise ChordomaError(f"{what}: {path.name}: expected ROIs, found an empty structure set; export it again")
     drawn: dict[int, list[Any]] = {number: [] for number in described}
-    for item in _sequence(dataset, "ROIContourSequence"):
+    for item in sequence(dataset, "ROIContourSequence"):
         number = int(item.get("ReferencedROINumber", -1))
         if number not in drawn:
             raise ChordomaError(
                 f"{what}: {path.name}: contours of ROI number {number}, which has no name; export it again"
             )
-        drawn[number] += _sequence(item, "ContourSequence")
+        drawn[number] += sequence(item, "ContourSequence")
     names = {number: str(item.get("ROIName") or f"ROI {number}").strip() for number, item in described.items()}
     repeated = {name for name, count in Counter(names.values()).items() if count > 1}
     rois = []
@@ -90,7 +92,14 @@ def _parse(dataset: Any, path: Path, what: str) -> StructureSet:
         contours, skipped = _contours(drawn[number], f"{what}: ROI '{key}'")
         frame = str(item.get("ReferencedFrameOfReferenceUID", ""))
         rois.append(ContouredRoi(key, name, number, frame, contours, skipped))
-    return StructureSet(path, tuple(rois), *_references(dataset, drawn.values()))
+    return StructureSet(
+        path,
+        str(dataset.get("SOPInstanceUID", "")),
+        str(dataset.get("StructureSetLabel") or "").strip(),
+        str(dataset.get("PatientID") or "").strip(),
+        tuple(rois),
+        read_references(dataset, (contour for contours in drawn.values() for contour in contours)),
+    )
 
 
 def match(structures: StructureSet, ct: CtSeries, what: str) -> tuple[str, ...]:
@@ -100,8 +109,9 @@ def match(structures: StructureSet, ct: CtSeries, what: str) -> tuple[str, ...]:
     resolve are accepted, as contours carry their own positions in the frame of reference. Raises
     ChordomaError, beginning with `what`, if neither agrees.
     """
-    frame = bool(ct.frame_of_reference_uid) and ct.frame_of_reference_uid in structures.frame_of_reference_uids
-    series = ct.series_uid in structures.series_uids
+    references = structures.references
+    frame = bool(ct.frame_of_reference_uid) and ct.frame_of_reference_uid in references.frames
+    series = bool(ct.series_uid) and ct.series_uid in references.series
     if not (frame or series):
         raise ChordomaError(
             f"{what}: {structures.path.name} was drawn on another image: neither its frame of reference nor its "
@@ -112,28 +122,31 @@ def match(structures: StructureSet, ct: CtSeries, what: str) -> tuple[str, ...]:
         warnings.append("the RTSTRUCT has another frame of reference than the CT; accepted because it cites the series")
     if not series:
         warnings.append("the RTSTRUCT cites another series than the CT; accepted because the frame of reference agrees")
-    stale = len(structures.slice_uids - ct.slice_uids)
+    stale = len(references.slices - ct.slice_uids)
     if stale:
         warnings.append(
-            f"{stale} of {len(structures.slice_uids)} slice UIDs cited by the RTSTRUCT are not in the CT; "
+            f"{stale} of {len(references.slices)} slice UIDs cited by the RTSTRUCT are not in the CT; "
             "contour positions used"
         )
+    if structures.patient_identifier and ct.patient.identifier not in {"", structures.patient_identifier}:
+        warnings.append("RTSTRUCT and CT carry different PatientID; accepted because their references agree")
     return tuple(warnings)
 
 
-def rasterise_roi(roi: ContouredRoi, structures: StructureSet, ct: CtSeries, what: str) -> RasterisedRoi:
-    """Mask of one ROI on the CT grid; a ROI drawn in another frame of reference than the CT is refused."""
-    foreign = roi.frame_of_reference_uid not in ("", ct.frame_of_reference_uid)
-    if foreign and ct.frame_of_reference_uid in structures.frame_of_reference_uids:
+def rasterise_roi(
+    roi: ContouredRoi, structures: StructureSet, ct: CtSeries, what: str, clip: bool = False
+) -> RasterisedRoi:
+    """Mask of one ROI on the CT grid; `clip` cuts off contours beyond the first and last slice instead of refusing.
+
+    Raises ChordomaError, beginning with `what`, as `rasterise` does, and for a ROI drawn in another frame of reference.
+    """
+    known = structures.references.frames_of(ct.series_uid, ct.frame_of_reference_uid) & structures.references.frames
+    if known and roi.frame_of_reference_uid not in {"", *known}:
         raise ChordomaError(
             f"{what}: ROI '{roi.key}' was drawn in another frame of reference than the CT, on another image; "
             "copy it onto the CT in the planning system, or leave it out"
         )
-    return rasterise_contours(roi, ct.geometry, what)
-
-
-def rasterise_contours(roi: ContouredRoi, grid: Geometry, what: str) -> RasterisedRoi:
-    return rasterise(roi.contours, grid, f"{what}: ROI '{roi.key}'")
+    return rasterise(roi.contours, ct.geometry, f"{what}: ROI '{roi.key}'", clip)
 
 
 def _contours(items: Sequence[Any], what: str) -> tuple[tuple[NDArray[np.float64], ...], tuple[str, ...]]:
@@ -142,7 +155,7 @@ def _contours(items: Sequence[Any], what: str) -> tuple[tuple[NDArray[np.float64
     for item in items:
         kind = str(item.get("ContourGeometricType") or "CLOSED_PLANAR")
         try:
-            points = np.array([float(v) for v in item.get("ContourData") or []]).reshape(-1, 3)
+            points = _coordinates(item).reshape(-1, 3)
         except (TypeError, ValueError):
             raise ChordomaError(
                 f"{what}: a contour has no list of x, y, z triples; export the RTSTRUCT again"
@@ -158,25 +171,12 @@ def _contours(items: Sequence[Any], what: str) -> tuple[tuple[NDArray[np.float64
     return tuple(contours), tuple(f"{number} {reason}" for reason, number in sorted(skipped.items()))
 
 
-def _references(dataset: Any, drawn: Iterable[Sequence[Any]]) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    frames, series, slices = set(), set(), set()
-    for item in _sequence(dataset, "StructureSetROISequence"):
-        frames.add(str(item.get("ReferencedFrameOfReferenceUID", "")))
-    for item in _sequence(dataset, "ReferencedFrameOfReferenceSequence"):
-        frames.add(str(item.get("FrameOfReferenceUID", "")))
-        for study in _sequence(item, "RTReferencedStudySequence"):
-            for one in _sequence(study, "RTReferencedSeriesSequence"):
-                series.add(str(one.get("SeriesInstanceUID", "")))
-                slices |= _slice_uids(one)
-    for contours in drawn:
-        for contour in contours:
-            slices |= _slice_uids(contour)
-    return frozenset(frames - {""}), frozenset(series - {""}), frozenset(slices - {""})
-
-
-def _slice_uids(item: Any) -> set[str]:
-    return {str(image.get("ReferencedSOPInstanceUID", "")) for image in _sequence(item, "ContourImageSequence")}
-
-
-def _sequence(item: Any, name: str) -> list[Any]:
-    return list(item.get(name) or [])
+def _coordinates(contour: Any) -> NDArray[np.float64]:
+    """ContourData as numbers. A decimal object for each takes pydicom seven times as long as the text it is made of."""
+    if "ContourData" not in contour:
+        return np.empty(0)
+    stored = contour.get_item("ContourData").value
+    if isinstance(stored, bytes):
+        text = stored.strip(b" \0")
+        stored = text.split(b"\\") if text else []
+    return np.array([float(v) for v in stored or []], dtype=float)

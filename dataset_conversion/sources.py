@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from nnunet_chordoma.cases import existing_folder
-from nnunet_chordoma.dataset_conversion.case_source import CaseSource
+from nnunet_chordoma.dataset_conversion.case_names import CASE_NAME
+from nnunet_chordoma.dataset_conversion.case_source import CaseSource, SourceOptions
 from nnunet_chordoma.dataset_conversion.dicom_case import open_dicom_case
 from nnunet_chordoma.dataset_conversion.dicom_files import scan, visible_files
 from nnunet_chordoma.dataset_conversion.volume_case import find_volumes, open_volume_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import is_volume
 
-CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DEFAULTS = SourceOptions()
 
 
 def find_cases(source: Path) -> dict[str, Path]:
@@ -42,7 +42,7 @@ def find_cases(source: Path) -> dict[str, Path]:
     return folders
 
 
-def open_case(case: str, folder: Path) -> CaseSource:
+def open_case(case: str, folder: Path, options: SourceOptions = _DEFAULTS) -> CaseSource:
     """Read the headers of one case.
 
     DICOM is used if the folder holds both a CT and an RTSTRUCT; otherwise volumes, if it holds any. What is
@@ -55,15 +55,14 @@ def open_case(case: str, folder: Path) -> CaseSource:
         volumes = [path for path in visible_files(folder) if is_volume(path)]
         # Counted, not named: this goes into the record, and file names may hold those of patients.
         passed_over = [f"{len(volumes)} volume(s) beside the DICOM"] if volumes else []
-        return open_dicom_case(case, tree, passed_over)
+        return open_dicom_case(case, tree, passed_over, options)
     files = find_volumes(case, folder)
     if files is not None:
-        slices = sum(len(f) for f in tree.ct_series.values()) + len(tree.multiframe)
-        incomplete = f"DICOM without {'RTSTRUCT' if slices else 'CT'} beside the volumes"
-        return open_volume_case(case, files, (*tree.ignored, *(() if tree.empty else (incomplete,))))
+        incomplete = f"DICOM without {'RTSTRUCT' if tree.ct_series else 'CT'} beside the volumes"
+        return open_volume_case(case, files, (*tree.ignored, *(() if tree.empty else (incomplete,))), options)
     if tree.empty:
         raise ChordomaError(
             f"case '{case}': expected CT DICOM and an RTSTRUCT, or an image and masks, in {folder}, found neither "
             f"({'; '.join(tree.ignored)})"
         )
-    return open_dicom_case(case, tree)
+    return open_dicom_case(case, tree, (), options)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from nnunet_chordoma.dataset_conversion.patients import require_apart
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.layout import Splits, read_splits
 
 PAPER_COUNTS = (30, 5, 8)
-"""Train, validation and test cases (section 2.2.2)."""
+"""Training, validation and test patients (section 2.2.2)."""
 
 OUTLIER_STRUCTURE = "piriformis"
 """A case without it, in a cohort that mostly has it, is an outlier: the tumour has obliterated it (section 2.2.2)."""
@@ -20,7 +21,7 @@ OUTLIER_STRUCTURE = "piriformis"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How to split: a file, or counts, or the paper's proportions; outliers by name, or by rule if None."""
+    """How to split: a file, or counts of patients, or the paper's proportions; outliers by name, or by rule if None."""
 
     file: Path | None = None
     counts: tuple[int, int, int] | None = None
@@ -34,30 +35,52 @@ class SplitResult:
     warnings: tuple[str, ...] = field(default=())
 
 
-def make_splits(volumes_cm3: Mapping[str, Mapping[str, float]], options: SplitOptions) -> SplitResult:
+def make_splits(
+    volumes_cm3: Mapping[str, Mapping[str, float]],
+    options: SplitOptions,
+    patients: Mapping[str, str],
+    left_out: Iterable[str] = (),
+) -> SplitResult:
     """Splits of the cases in `volumes_cm3` (case to the volumes of the structures it has).
 
-    Raises ChordomaError for unknown or missing cases and for counts that do not add up.
+    `patients` maps each case to its patient; the cases of a patient stay together, and counts are counts of
+    patients. `left_out` are known cases that could not be converted: a file or list may name them.
+    Raises ChordomaError for unknown or missing cases, for counts that do not add up, and for a patient whose
+    cases a file or list puts into two splits.
     """
     cases = sorted(volumes_cm3)
     if options.file is not None:
-        return SplitResult(_from_file(options.file, cases))
-    outliers = find_outliers(volumes_cm3) if options.outliers is None else _listed(options.outliers, cases)
+        splits = _from_file(options.file, cases, frozenset(left_out))
+        require_apart(splits, patients, f"--splits {options.file}")
+        return SplitResult(splits)
+    if options.outliers is None:
+        outliers = find_outliers(volumes_cm3)
+        # The other scans of an outlier patient would be known from training.
+        apart = {patients[case] for case in outliers}
+        outliers = tuple(case for case in cases if patients[case] in apart)
+    else:
+        outliers = _listed(options.outliers, cases, frozenset(left_out))
     in_sample = [case for case in cases if case not in outliers]
+    people = sorted({patients[case] for case in in_sample})
     warnings = []
     if options.counts is not None:
-        counts = _require_sum(options.counts, len(in_sample), outliers)
+        counts = _require_sum(options.counts, len(people), outliers)
     else:
-        counts = proportional_counts(len(in_sample))
-        if 0 < len(in_sample) < 3:
-            warnings.append(f"{len(in_sample)} in-sample case(s): all are for training, none for validation or test")
-    if counts[1] == 0 and len(in_sample) >= 3:
+        counts = proportional_counts(len(people))
+        if 0 < len(people) < 3:
+            warnings.append(f"{len(people)} in-sample case(s): all are for training, none for validation or test")
+    if counts[1] == 0 and len(people) >= 3:
         warnings.append("no validation case: training and the fit of ensemble weights need at least one")
     if not in_sample:
         raise ChordomaError(f"all {len(cases)} cases are outliers ({', '.join(outliers)}); nothing is left to train on")
-    gtv = {case: volumes_cm3[case].get("gtv", 0.0) for case in in_sample}
-    train, val, test = deal(gtv, counts, options.seed)
-    return SplitResult(Splits(train, val, test, outliers), tuple(warnings))
+    if len(people) < len(in_sample):
+        warnings.append(f"{len(in_sample)} in-sample cases of {len(people)} patients: the cases of one stay together")
+    gtv = {who: max(volumes_cm3[c].get("gtv", 0.0) for c in in_sample if patients[c] == who) for who in people}
+    dealt = deal(gtv, counts, options.seed)
+    train, val, test = (tuple(case for case in in_sample if patients[case] in part) for part in dealt)
+    splits = Splits(train, val, test, outliers)
+    require_apart(splits, patients, "--outliers")
+    return SplitResult(splits, tuple(warnings))
 
 
 def find_outliers(volumes_cm3: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
@@ -77,11 +100,11 @@ def proportional_counts(cases: int) -> tuple[int, int, int]:
 def deal(
     gtv_cm3: Mapping[str, float], counts: tuple[int, int, int], seed: int
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Train, validation and test cases, each sorted by name and each covering the range of GTV volumes.
+    """Training, validation and test patients, each sorted by name and each covering the range of GTV volumes.
 
-    The cases are sorted by volume and cut into as many consecutive blocks as there are test cases, one case
-    being drawn from each block; then the same for validation; the rest is for training. Without any volume
-    the order is random.
+    The patients are sorted by volume and cut into as many consecutive blocks as there are test patients, one being
+    drawn from each block; then the same for validation; the rest is for training. Without any volume the order is
+    random.
     """
     rng = np.random.default_rng(seed)
     names = sorted(gtv_cm3)
@@ -112,27 +135,28 @@ def _require_sum(counts: tuple[int, int, int], cases: int, outliers: Sequence[st
         apart = f" after {len(outliers)} outlier(s) ({', '.join(outliers)})" if outliers else ""
         train, val, test = proportional_counts(cases)
         raise ChordomaError(
-            f"--split {counts[0]},{counts[1]},{counts[2]} adds up to {sum(counts)}, but there are {cases} cases"
+            f"--split {counts[0]},{counts[1]},{counts[2]} adds up to {sum(counts)}, but there are {cases} patients"
             f"{apart}; use for example --split {train},{val},{test}"
         )
     return counts
 
 
-def _listed(outliers: Sequence[str], cases: Sequence[str]) -> tuple[str, ...]:
-    unknown = sorted(set(outliers) - set(cases))
+def _listed(outliers: Sequence[str], cases: Sequence[str], left_out: frozenset[str]) -> tuple[str, ...]:
+    unknown = sorted(set(outliers) - set(cases) - left_out)
     if unknown:
         raise ChordomaError(f"--outliers: unknown case(s) {', '.join(unknown)}; the cases are {', '.join(cases)}")
-    return tuple(sorted(set(outliers)))
+    return tuple(sorted(set(outliers) - left_out))
 
 
-def _from_file(path: Path, cases: Sequence[str]) -> Splits:
-    splits = read_splits(path)
-    known = splits.split_of
-    unknown, left_out = sorted(set(known) - set(cases)), sorted(set(cases) - set(known))
+def _from_file(path: Path, cases: Sequence[str], left_out: frozenset[str]) -> Splits:
+    named = read_splits(path)
+    unknown = sorted(set(named.split_of) - set(cases) - left_out)
+    unassigned = sorted(set(cases) - set(named.split_of))
     if unknown:
         raise ChordomaError(f"--splits {path}: unknown case(s) {', '.join(unknown)}; the cases are {', '.join(cases)}")
-    if left_out:
-        raise ChordomaError(f"--splits {path}: {', '.join(left_out)} in no split; add to train, val, test or outlier")
+    if unassigned:
+        raise ChordomaError(f"--splits {path}: {', '.join(unassigned)} in no split; add to train, val, test or outlier")
+    splits = Splits(*(tuple(case for case in members if case not in left_out) for _, members in named.items()))
     if not splits.train:
         raise ChordomaError(f"--splits {path}: expected at least one case in train, found none")
     return splits

@@ -84,21 +84,37 @@ def read_geometry(path: Path) -> Geometry:
     return geometry_of(reader)
 
 
+def read_header_fields(path: Path) -> dict[str, str]:
+    """Text fields that the file carries besides grid and voxels, such as NRRD's key/value pairs."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ChordomaError(_unreadable(path, error)) from None
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
 def read_image(path: Path) -> Image:
     """Read a scalar 3D image; raises ChordomaError if it is missing, damaged, not 3D or not scalar."""
+    layers = read_layers(path)
+    if len(layers) != 1:
+        raise ChordomaError(f"{path}: expected one value per voxel, found {len(layers)} components")
+    return layers[0]
+
+
+def read_layers(path: Path) -> tuple[Image, ...]:
+    """Read each component of a 3D image as an image of its own; raises ChordomaError if it is missing or damaged."""
     read_geometry(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise ChordomaError(_unreadable(path, error)) from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ChordomaError(
-            f"{path}: expected one value per voxel, found {image.GetNumberOfComponentsPerPixel()} components"
-        )
-    result = from_sitk(image)
+    array = sitk.GetArrayFromImage(image)
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        _refuse_truncated_nifti(path, result.array.size)
-    return result
+        _refuse_truncated_nifti(path, array.size)
+    components = (array,) if array.ndim == 3 else tuple(np.moveaxis(array, -1, 0))
+    return tuple(Image(component, geometry_of(image)) for component in components)
 
 
 def _refuse_truncated_nifti(path: Path, voxels: int) -> None:

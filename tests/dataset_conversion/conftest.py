@@ -97,11 +97,13 @@ def write_rtstruct(
     series_uid: str | None = None,
     slice_uid: str | None = None,
     roi_frames: Mapping[str, str] | None = None,
+    patient_id: str | None = None,
 ) -> Path:
     """`rois` pairs a name with contours: points (n, 3) in LPS mm, or a pair of contour type and points."""
     path.parent.mkdir(parents=True, exist_ok=True)
     structures = new_dataset(RTSTRUCT_STORAGE, "RTSTRUCT")
     structures.SeriesInstanceUID = generate_uid()
+    structures.PatientID = patient_id or structures.PatientID
     frame, referenced, study = Dataset(), Dataset(), Dataset()
     referenced.SeriesInstanceUID = series_uid or series.uid
     study.RTReferencedSeriesSequence = [referenced]
@@ -187,17 +189,28 @@ def draw_patient(grid: Geometry) -> np.ndarray:
     return hounsfield
 
 
-def write_dicom_case(folder: Path, position: str = "HFS", leave_out: Sequence[str] = (), rename=None) -> WrittenSeries:
+def write_dicom_case(
+    folder: Path, position: str = "HFS", leave_out: Sequence[str] = (), rename=None, patient_id: str | None = None
+) -> WrittenSeries:
+    """Every folder is a patient of its own unless `patient_id` says otherwise."""
+
+    patient_id = f"{PATIENT['PatientID']}-{folder.name}" if patient_id is None else patient_id
+
+    def name_patient(_, slice_):
+        slice_.PatientID = patient_id
+
     grid = scan_grid(position)
     starts = grid.to_physical_mm([[0, 0, z] for z in range(grid.size[2])])
-    series = write_ct(folder / "ct", draw_patient(grid), starts, ORIENTATIONS[position], (2.0, 2.0), position)
+    series = write_ct(
+        *(folder / "ct", draw_patient(grid), starts, ORIENTATIONS[position], (2.0, 2.0), position), edit=name_patient
+    )
     heights = starts[:, 2]
     rois = [
         ((rename or {}).get(name, name), box_contours(box.low, box.high, heights))
         for name, box in STRUCTURES.items()
         if name not in leave_out
     ]
-    write_rtstruct(folder / "rs.dcm", rois, series)
+    write_rtstruct(folder / "rs.dcm", rois, series, patient_id=patient_id)
     return series
 
 

@@ -1,4 +1,4 @@
-"""chordoma-convert inspect and rtstruct from the command line."""
+"""chordoma-convert rtstruct from the command line."""
 
 from __future__ import annotations
 
@@ -8,44 +8,6 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma.images import read_image
-
-
-class TestInspect:
-    def test_table(self, tmp_path, convert, make):
-        make.dicom_case(tmp_path / "a", "HFP", rename={"gtv": "Mass"})
-        make.volume_case(tmp_path / "b", leave_out=("piriformis_left",))
-        result = convert("inspect", tmp_path)
-        assert result.status == 0, result.err
-        lines = result.out.splitlines()
-        assert any("gluteus_maximus" in line and "gluteus_maximus_left" in line and "│ 2" in line for line in lines)
-        (a,) = [line for line in lines if line.startswith("│ a ")]
-        assert "HFP" in a
-        assert "gtv" in a.split("│")[6]
-        assert "piriformis" in a.split("│")[5]
-        assert "not mapped (in how many cases): Mass" in result.out
-
-    def test_json(self, tmp_path, convert, make):
-        make.dicom_case(tmp_path / "cases/a", rename={"gtv": "Mass"})
-        (tmp_path / "map.yaml").write_text("gtv: mass\n")
-        result = convert("inspect", tmp_path / "cases", "--roi-map", tmp_path / "map.yaml", "--json")
-        assert result.status == 0
-        (case,) = json.loads(result.out)["cases"]
-        assert case["rois"]["gtv"] == {"names": ["Mass"], "by": "map"}
-        assert case["volumes_cm3"]["gtv"] == pytest.approx(1.152)
-        assert case["absent"] == ["gluteus_medius", "gluteus_minimus", "paraspinal"]
-        assert case["problems"] == []
-
-    def test_all_problems_are_shown_together(self, tmp_path, convert, make):
-        make.dicom_case(tmp_path / "a", rename={"piriformis_left": "GTVp"})
-        make.volume_case(tmp_path / "b")
-        (tmp_path / "b/ct.nii.gz").unlink()
-        make.volume_case(tmp_path / "c")
-        result = convert("inspect", tmp_path)
-        assert result.status == 1
-        assert "problem: case 'a': gtv could be any of" in result.out
-        assert "problem: case 'b': expected one image" in result.out
-        assert "2 problem(s) would stop chordoma-convert run" in result.err
-        assert "unreadable" in result.out
 
 
 class TestRtstruct:
@@ -92,14 +54,14 @@ class TestRtstruct:
 
     def test_faults_leave_nothing(self, tmp_path, case, convert, make):
         series = make.dicom_case(tmp_path / "other")
-        far = [[0, 0, 900], [9, 0, 900], [0, 9, 900]]
-        make.rtstruct(tmp_path / "far.dcm", [("GTV", [[[0, 0, -2], [9, 0, -2], [0, 9, -2]]]), ("far", [far])], series)
+        steep = [[0, 0, -2], [9, 0, 2], [0, 9, 6]]
+        make.rtstruct(tmp_path / "steep.dcm", [("GTV", [steep]), ("far", [steep])], series)
         for ct, structures, expected in (
             (case / "ct", case / "absent.dcm", "not an existing file"),
             (tmp_path / "absent", case / "rs.dcm", "not an existing folder"),
             (case / "ct", tmp_path / "other/rs.dcm", "drawn on another image"),
             (case / "ct", sorted((case / "ct").iterdir())[0], "expected an RTSTRUCT, found CT"),
-            (tmp_path / "other/ct", tmp_path / "far.dcm", "ROI 'far': 1 of 1 contours lie more than half a gap"),
+            (tmp_path / "other/ct", tmp_path / "steep.dcm", "none of 2 ROI(s) can be drawn; 'GTV': a contour"),
         ):
             result = convert("rtstruct", ct, structures, "-o", tmp_path / "out")
             assert result.status == 1

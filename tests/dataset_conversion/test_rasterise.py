@@ -97,6 +97,38 @@ def test_contour_outside_the_stack_is_refused(height):
         rasterise([square(3.0), square(height)], GRID, "roi")
 
 
+def test_contours_outside_the_stack_are_clipped_on_request():
+    contours = [square(-9.0, -5.0, 2.5), square(3.0), square(10.6), square(30.0)]
+    drawn = rasterise(contours, GRID, "roi", clip=True)
+    np.testing.assert_array_equal(drawn.mask, rasterise([square(3.0)], GRID, "roi").mask)
+    assert drawn.warnings == ("3 of 4 contour(s) lie outside the 4 CT slices: clipped",)
+    assert not rasterise([square(30.0)], GRID, "roi", clip=True).mask.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(polygon, st.integers(0, 3)), min_size=1, max_size=8))
+def test_all_slices_at_once_equal_brute_force_in_each(drawn):
+    grid = Geometry((9, 11, 4), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0))
+    contours = [np.column_stack([points, np.full(len(points), 3.0 * z)]) for points, z in drawn]
+    mask = rasterise(contours, grid, "roi").mask
+    for z in range(4):
+        np.testing.assert_array_equal(mask[z], even_odd([points for points, where in drawn if where == z], 11, 9))
+
+
+def test_slices_share_nothing_at_the_right_edge():
+    """Contours that reach beyond the last column do not run on into the next row or slice."""
+    drawn = rasterise([square(0.0, 6.5, 30.0), square(9.0, -30.0, 2.5)], GRID, "roi")
+    expected = np.zeros(GRID.shape_zyx, dtype=bool)
+    expected[0, 7:, 7:] = expected[3, :3, :3] = True
+    np.testing.assert_array_equal(drawn.mask, expected)
+
+
+def test_contour_wholly_beside_the_image():
+    drawn = rasterise([square(3.0, 20.0, 30.0), square(6.0, -30.0, -20.0)], GRID, "roi")
+    assert not drawn.mask.any()
+    assert drawn.warnings == ("2 contour(s) reach outside the image: clipped",)
+
+
 def test_two_planes_on_one_slice_are_not_xored():
     drawn = rasterise([square(3.1), square(3.9), square(2.2)], GRID, "roi")
     assert int(drawn.mask.sum()) == 9

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-
 import numpy as np
 import pytest
 
@@ -34,11 +31,11 @@ def test_sarcomas_convert_through_a_map(sarcomas, tmp_path, raw, convert):
     assert "add a line such as 'gtv: GTV_Mass_CT'" in without.err
     result = convert(
         *("run", sarcomas, "--dataset-id", 3, "--roi-map", tmp_path / "map.yaml"),
-        *("--size", "110,110,140", "--workers", 2),
+        *("--size", "110,110,140", "--workers", 2, "--no-align"),
     )
     assert result.status == 0, result.err
     folder = raw / "Dataset003_Chordoma"
-    for path in sorted((folder / "conversion").iterdir()):
+    for path in sorted((folder / "conversion").glob("*.json")):
         record = read_record(path)
         assert record.rois == {"gtv": ("GTV_Mass_CT",)}
         assert record.absent == CHORDOMA.names[3:]
@@ -86,52 +83,3 @@ def test_pelvis_converts_with_absent_structures(real_data, tmp_path, raw, conver
     assert np.median(image[outside]) == -1000
     # The couch is outside the body.
     assert (image[outside] > -300).sum() > 100
-
-
-@pytest.mark.parametrize(
-    ("archive", "expected"),
-    [("gantrytilting_001.zip", "gantry tilt of 14.0 degrees"), ("sliceincrement_001.zip", "missing slice(s)")],
-)
-def test_scans_that_are_no_grid_are_refused(real_data, tmp_path, convert, make, archive, expected):
-    with zipfile.ZipFile(real_data / "dicom2nifti_ct" / archive) as content:
-        content.extractall(tmp_path / "ct")
-    series = make.ct(tmp_path / "elsewhere", np.zeros((2, 2, 2)), [[0, 0, 0], [0, 0, 1]])
-    make.rtstruct(tmp_path / "rs.dcm", [("GTV", [])], series)
-    result = convert("rtstruct", tmp_path / "ct", tmp_path / "rs.dcm", "-o", tmp_path / "out")
-    assert result.status == 1
-    assert expected in result.err
-    assert not (tmp_path / "out").exists()
-
-
-def test_keyholes_of_the_physical_phantom(real_data, tmp_path, convert):
-    with zipfile.ZipFile(real_data / "rt-utils/phantom_5slices.zip") as content:
-        content.extractall(tmp_path / "case")
-    (structures,) = (tmp_path / "case").rglob("rt.dcm")
-    result = convert("rtstruct", tmp_path / "case", structures, "-o", tmp_path / "out")
-    assert result.status == 0, result.err
-    rois = {roi["name"]: roi for roi in json.loads((tmp_path / "out/rois.json").read_text())["rois"]}
-    mask = read_image(tmp_path / "out" / rois["ROI-4"]["file"]).array > 0
-    from scipy import ndimage
-
-    holes = [(ndimage.binary_fill_holes(slice_) & ~slice_).sum() for slice_ in mask if slice_.any()]
-    assert len(holes) == 3
-    assert min(holes) > 50
-
-
-def test_partial_export_is_refused(real_data, tmp_path, convert):
-    data = real_data / "rt-utils/mock_data_2of5slices"
-    (tmp_path / "ct").mkdir()
-    for name in ("ct_1.dcm", "ct_2.dcm"):
-        (tmp_path / "ct" / name).symlink_to((data / name).resolve())
-    result = convert("rtstruct", tmp_path / "ct", data / "invalid_reference_rt.dcm", "-o", tmp_path / "out")
-    assert result.status == 1
-    assert "contours lie more than half a gap outside the 2 CT slices" in result.err
-
-
-def test_thickness_is_not_spacing_on_a_feet_first_scan(real_data):
-    from nnunet_chordoma.dataset_conversion.ct_series import read_headers
-    from nnunet_chordoma.dataset_conversion.dicom_files import scan
-
-    series = read_headers(scan(real_data / "dcmqi/ct-3slice").only_ct("x"), "x")
-    assert series.patient_position == "FFS"
-    assert series.geometry.spacing_mm[2] == pytest.approx(1.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnunet_chordoma.dataset_conversion.roi_map import RoiMap, RoiName, assign, read_roi_map
+from nnunet_chordoma.dataset_conversion.roi_map import RoiMap, RoiName, assign, example_line, read_roi_map
 from nnunet_chordoma.dataset_conversion.roi_names import recognise
 from nnunet_chordoma.errors import ChordomaError
 
@@ -100,9 +100,60 @@ def test_name_with_brackets_matches_itself():
     assert assign(rois("GTV [CT]"), RoiMap({"gtv": ("GTV [CT]",)})).rois == {"gtv": ("GTV [CT]",)}
 
 
-def test_roi_claimed_twice():
-    result = assign(rois("mass"), RoiMap({"gtv": ("mass",), "body": ("m*",)}))
-    assert "ROI 'mass' matches gtv and body" in result.problems[0]
+def test_roi_claimed_twice_prints_the_line_that_decides():
+    patterns = {"gtv": ("*ass",), "body": ("m*",)}
+    (problem,) = assign(rois("mass"), RoiMap(patterns)).problems
+    assert "ROI 'mass' matches gtv and body" in problem
+    assert "'gtv: mass'" in problem
+    # What the message proposes settles it.
+    decided = assign(rois("mass"), RoiMap(patterns | {"gtv": ("mass",)}))
+    assert decided.problems == ()
+    assert decided.rois == {"gtv": ("mass",)}
+
+
+def test_name_in_full_claimed_twice():
+    (problem,) = assign(rois("mass"), RoiMap({"gtv": ("mass",), "body": ("Mass",)})).problems
+    assert "matches gtv and body" in problem
+
+
+def test_regular_expression_is_for_the_whole_name():
+    roi_map = RoiMap({"gtv": (r"re:gtv[12]",)})
+    result = assign(rois("GTV1", "gtv2", "GTV12", "xGTV1"), roi_map)
+    assert result.rois == {"gtv": ("GTV1", "gtv2")}
+    assert result.matched == {"GTV1": "re:gtv[12]", "gtv2": "re:gtv[12]"}
+    assert roi_map.unused(rois("GTV3")) == [("gtv", "re:gtv[12]")]
+
+
+def test_line_for_one_side_keeps_the_other():
+    names = ("GlutMax_L", "gluteus_maximus_left", "GlutMax_R")
+    (problem,) = assign(rois(*names), RoiMap()).problems
+    assert "'gluteus_maximus: [GlutMax_L, GlutMax_R]'" in problem
+
+
+def test_line_can_be_pasted(tmp_path):
+    """Whatever a ROI is called, the line proposed for it takes that ROI and no similar one."""
+    others = rois("GTVx", "GTV1", "Mass", "no")
+    for name in ("GTV*", "GTV?", 'GTV "b"', "a: b", "no", "1e3", "# x", "- gtv", "GTV [CT]", "Größe, cm", "{x}"):
+        line = example_line("gtv", name)
+        assert line[0] == line[-1] == "'"
+        path = tmp_path / "map.yaml"
+        path.write_text(line[1:-1] + "\n", encoding="utf-8")
+        known = [roi for roi in others if roi.name != name]
+        assert assign([RoiName(name, name), *known], read_roi_map(path)).rois == {"gtv": (name,)}
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [(("Erector_Spinae", "Multifidus_L", "Bladder"), "Multifidus_L"), (("GTV", "GTV2", "PTV"), "GTV2")],
+)
+def test_what_may_be_a_part_is_pointed_out(names, parts):
+    (warning,) = assign(rois(*names), RoiMap()).warnings
+    assert warning.endswith(f"not mapped, though alike in name: {parts}")
+
+
+def test_sides_of_mapped_rois():
+    result = assign(rois("PS_links", "PS rt", "GTV"), RoiMap({"paraspinal": ("PS*",)}))
+    assert result.sides == {"PS_links": "left", "PS rt": "right", "GTV": "both"}
 
 
 def test_empty_list_switches_a_structure_off():
@@ -126,6 +177,12 @@ def test_file(tmp_path):
     assert read_roi_map(path).entries == {"gtv": ("GTV_Mass_CT",), "paraspinal": ("PS_L", "PS_*"), "body": ()}
 
 
+def test_names_are_kept_as_typed(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("gtv: [1, no, 1.50, 2001-01-01]\n")
+    assert read_roi_map(path).entries == {"gtv": ("1", "no", "1.50", "2001-01-01")}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -135,6 +192,11 @@ def test_file(tmp_path):
         ("gtv: {a: b}", "needs a ROI name or a list of names"),
         ("gtv:", "needs a ROI name or a list of names"),
         ("gtv: [", "not readable YAML"),
+        ("gtv: *GTV", "quotes round names"),
+        ("gtv: A\ngtv: B", "'gtv' is given twice"),
+        ("gtv: 're:['", "is not a regular expression"),
+        ("", "found nothing"),
+        ("gtv", "found plain text"),
     ],
 )
 def test_bad_files(tmp_path, text, expected):

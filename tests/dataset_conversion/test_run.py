@@ -10,17 +10,39 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma.dataset_conversion import dataset as dataset_module
+from nnunet_chordoma.dataset_conversion.cohort import read_cohort
 from nnunet_chordoma.dataset_conversion.record import read_record
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import Image, read_image, write_image
+from nnunet_chordoma.images import Image, read_geometry, read_image, write_image
 from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.layout import read_splits
 
 SIZE = ("--size", "40,36,32")
 
 
 def files_below(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) if folder.exists() else []
+
+
+def records_of(dataset):
+    return sorted(path.stem for path in (dataset / "conversion").glob("*.json"))
+
+
+def status_and(result, status, *expected):
+    assert result.status == status, result.err + result.out
+    for text in expected:
+        assert text in result.out + result.err
+    return result
+
+
+def spoil(path):
+    """Damage a CT beyond its header, which the check cannot see: sheets of tissue in place of a patient."""
+    good = path.read_bytes()
+    image = read_image(path)
+    sheets = np.where(np.indices(image.array.shape)[2] % 5 == 0, 0, -1000)
+    write_image(path, Image(sheets.astype(np.int16), image.geometry))
+    return good
 
 
 @pytest.fixture
@@ -71,8 +93,8 @@ def test_dataset_as_nnunet_expects_it(cohort, raw, convert):
             assert image.geometry.size == (40, 36, 32)
             assert image.geometry.spacing_mm == (2.0, 2.0, 2.0)
             assert image.geometry.direction == (1, 0, 0, 0, 1, 0, 0, 0, 1)
-    assert files_below(folder / "conversion") == [f"p{i}.json" for i in range(1, 8)]
-    for text in ("p1", "HFP", "outlier", "gluteus_maximus", "2 x 2 x 4", "next: chordoma-plan 7"):
+    assert records_of(folder) == [f"p{i}" for i in range(1, 8)]
+    for text in ("p1", "HFP", "outlier", "gluteus_medius", "2×2×4", "next: chordoma-plan 7"):
         assert text in result.out
 
 
@@ -113,11 +135,13 @@ def test_record_tells_everything_and_names_nobody(tmp_path, raw, convert, make):
     series = make.dicom_case(tmp_path / "source/p", rename={"piriformis_left": "Mystery"})
     assert convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE).status == 0
     path = raw / "Dataset001_Chordoma/conversion/p.json"
-    text = path.read_text()
-    content = json.loads(text)
+    content = json.loads(path.read_text())
     assert content["schema"] == "chordoma-conversion"
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["source_kind"] == "dicom"
+    assert content["patient"] == "patient-001"
+    assert content["sex"] is None
+    assert content["age_years"] == 68
     assert len(content["input_sha256"]["image"]) == 14
     assert content["unmapped"] == ["Mystery"]
     assert content["absent"] == ["gluteus_medius", "gluteus_minimus", "paraspinal", "piriformis"]
@@ -128,8 +152,20 @@ def test_record_tells_everything_and_names_nobody(tmp_path, raw, convert, make):
     gtv = content["volumes_cm3"]["gtv"]
     assert gtv["source"] == pytest.approx(1.152)
     assert gtv["converted"] == pytest.approx(1.152)
-    for secret in (*make.PATIENT.values(), series.uid, series.frame_uid, *series.slice_uids, str(tmp_path)):
-        assert str(secret) not in text
+    secrets = (*make.PATIENT.values(), series.uid, series.frame_uid, *series.slice_uids, str(tmp_path))
+    for file in (raw / "Dataset001_Chordoma").rglob("*.json"):
+        for secret in secrets:
+            assert str(secret) not in file.read_text()
+
+
+def test_identifiers_are_kept_on_request(tmp_path, raw, convert, make):
+    series = make.dicom_case(tmp_path / "source/p")
+    assert convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE, "--no-pseudonymise").status == 0
+    record = read_record(raw / "Dataset001_Chordoma/conversion/p.json")
+    assert not record.pseudonymised
+    assert record.identifiers["series"] == series.uid
+    assert record.identifiers["frame_of_reference"] == series.frame_uid
+    assert record.identifiers["patient"] == "MRN-4711-p"
 
 
 def test_overlaps_are_counted_in_table_and_record(tmp_path, raw, convert, make):
@@ -169,15 +205,11 @@ class TestNothingIsLeftBehind:
             assert text in result.err
         assert files_below(raw) == []
 
-    def test_one_bad_case_among_good_ones(self, cohort, raw, convert):
+    def test_one_bad_case_among_good_ones_in_strict_mode(self, cohort, raw, convert):
         grid = Geometry((4, 4, 4), (1.0,) * 3, (0.0,) * 3)
         write_image(cohort / "p5/masks/gtv.nrrd", Image(np.zeros((4, 4, 4), np.uint8), grid))
-        self.failed(raw, convert("run", cohort, "--dataset-id", 1, *SIZE), "case 'p5': mask gtv.nrrd")
-
-    def test_truncated_mask(self, cohort, raw, convert):
-        path = cohort / "p3/masks/gtv.nrrd"
-        path.write_bytes(path.read_bytes()[:-30])
-        self.failed(raw, convert("run", cohort, "--dataset-id", 1, *SIZE), "gtv.nrrd", "truncated")
+        result = convert("run", cohort, "--dataset-id", 1, *SIZE, "--strict")
+        self.failed(raw, result, "case 'p5': mask gtv.nrrd")
 
     def test_no_known_roi(self, tmp_path, raw, convert, make):
         names = {name: f"x{i}" for i, name in enumerate(make.STRUCTURES)}
@@ -208,19 +240,165 @@ class TestNothingIsLeftBehind:
         result = convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE)
         self.failed(raw, result, "case 'p': ROI 'GTV': 1 of 1 contours lie more than half a gap outside")
 
-    def test_field_of_view_that_cuts_and_the_size_that_does(self, tmp_path, raw, convert, make):
-        make.volume_case(tmp_path / "source/p")
-        result = convert("run", tmp_path / "source", "--dataset-id", 1, "--size", "20,36,32")
-        self.failed(raw, result, "case 'p': the field of view of 20,36,32 voxels cuts structures", "gluteus_maximus")
-        size = result.err.split("--size ")[1].split()[0]
-        assert convert("run", tmp_path / "source", "--dataset-id", 1, "--size", size).status == 0
-
     def test_dataset_id(self, cohort, raw, convert):
         self.failed(raw, convert("run", cohort, "--dataset-id", 1000), "1 to 999")
 
     def test_unset_environment(self, cohort, raw, convert, monkeypatch):
         monkeypatch.delenv("nnUNet_raw")
         self.failed(raw, convert("run", cohort, "--dataset-id", 1), "nnUNet_raw is not set")
+
+
+class TestQuarantine:
+    """One bad case is left out with its reason; the rest of the cohort is converted."""
+
+    @pytest.fixture
+    def four(self, tmp_path, make):
+        for i in range(1, 5):
+            make.volume_case(tmp_path / f"source/p{i}", gtv_mm=2.0 * i)
+        return tmp_path / "source"
+
+    def left_out(self, raw, result, case, *expected):
+        status_and(result, 3, f"case '{case}'", *expected, "1 left out")
+        dataset = raw / "Dataset001_Chordoma"
+        good = [f"p{i}" for i in range(1, 5) if f"p{i}" != case]
+        assert records_of(dataset) == good
+        (fold,) = json.loads((dataset / "splits_final.json").read_text())
+        assert sorted(name for cases in fold.values() for name in cases) == good
+        assert read_cohort(dataset).quarantined[0].case == case
+        assert not [path for path in dataset.rglob("*") if path.stem.startswith(case)]
+
+    def test_damaged_mask(self, four, raw, convert):
+        path = four / "p3/masks/gtv.nii.gz"
+        path.write_bytes(path.read_bytes()[:-30])
+        self.left_out(raw, convert("run", four, "--dataset-id", 1, *SIZE), "p3", "left out at the check", "truncated")
+
+    def test_ct_without_a_patient(self, four, raw, convert):
+        spoil(four / "p2/ct.nii.gz")
+        result = convert("run", four, "--dataset-id", 1, *SIZE)
+        self.left_out(raw, result, "p2", "left out at the survey", "no patient found")
+
+    def test_ambiguous_roi(self, four, raw, convert, make):
+        mask = read_image(four / "p1/masks/gtv.nii.gz")
+        write_image(four / "p1/masks/GTVp.nii.gz", mask)
+        result = convert("run", four, "--dataset-id", 1, *SIZE)
+        self.left_out(raw, result, "p1", "'GTVp', 'gtv'", "--roi-map")
+
+    def test_structure_outside_the_common_field_of_view(self, four, raw, convert, make, tmp_path):
+        grid = make.scan_grid()
+        far = np.zeros(grid.shape_zyx, np.uint8)
+        far[:, 10:14, 36:39] = 1
+        write_image(four / "p4/masks/paraspinal_left.nii.gz", Image(far, grid))
+        (tmp_path / "splits.json").write_text(json.dumps([{"train": ["p1", "p2"], "val": ["p3"], "test": ["p4"]}]))
+        arguments = ("run", four, "--dataset-id", 1, "--splits", tmp_path / "splits.json")
+        result = convert(*arguments, "--size", "32,36,32")
+        self.left_out(raw, result, "p4", "32,36,32 voxels cuts structures (voxels of the scan lost: paraspinal")
+        size = result.out.replace("\n", " ").split("use --size ")[1].split()[0]
+        status_and(convert(*arguments, "--size", size, "--overwrite"), 0)
+        assert records_of(raw / "Dataset001_Chordoma") == ["p1", "p2", "p3", "p4"]
+
+    def test_the_last_case_failing_is_an_error(self, tmp_path, raw, convert, make):
+        make.volume_case(tmp_path / "source/p1")
+        (tmp_path / "source/p1/ct.nii.gz").write_bytes(b"no image")
+        status_and(convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE), 1, "no case can be converted: ")
+        assert files_below(raw) == []
+
+    def test_without_alignment_each_scan_has_its_own_grid_and_its_size_is_named(self, tmp_path, raw, convert, make):
+        make.volume_case(tmp_path / "source/p")
+        arguments = ("run", tmp_path / "source", "--dataset-id", 1, "--no-align")
+        result = status_and(convert(*arguments, "--size", "20,36,32"), 1, "the field of view of 20,36,32 voxels cuts")
+        size = result.err.split("--size ")[1].split()[0]
+        status_and(convert(*arguments, "--size", size), 0)
+
+
+class TestPatients:
+    def test_two_scans_of_one_patient_stay_together(self, tmp_path, raw, convert, make):
+        for i, patient in enumerate("xyxz"):
+            make.dicom_case(tmp_path / f"source/p{i}", patient_id=patient)
+        status_and(convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE), 0, "4 in-sample cases of 3 patients")
+        dataset = raw / "Dataset001_Chordoma"
+        splits = read_splits(dataset / "splits_final.json").split_of
+        assert splits["p0"] == splits["p2"]
+        numbers = {read_record(dataset / f"conversion/p{i}.json").patient for i in (0, 2)}
+        assert numbers == {"patient-001"}
+
+    def test_splits_that_part_a_patient_are_refused_before_anything_is_read(self, tmp_path, raw, convert, make):
+        for i, patient in enumerate("xyx"):
+            make.dicom_case(tmp_path / f"source/p{i}", patient_id=patient)
+        (tmp_path / "splits.json").write_text(json.dumps([{"train": ["p0"], "val": ["p1"], "test": ["p2"]}]))
+        arguments = ("run", tmp_path / "source", "--dataset-id", 1, *SIZE, "--splits", tmp_path / "splits.json")
+        status_and(convert(*arguments), 1, "cases 'p0' (train) and 'p2' (test) are one patient", "--no-patient-ids")
+        assert files_below(raw) == []
+        status_and(convert(*arguments, "--no-patient-ids"), 0)
+
+
+class TestAlignment:
+    def test_cases_share_the_grid_of_the_reference(self, cohort, raw, convert):
+        result = convert("run", cohort, "--dataset-id", 7, *SIZE, "--reference", "p3", "--workers", 2)
+        status_and(result, 0, "reference")
+        dataset = raw / "Dataset007_Chordoma"
+        grids = {read_geometry(path) for path in dataset.glob("labelsT?/*")}
+        assert len(grids) == 1
+        described = read_cohort(dataset)
+        assert described.reference == "p3"
+        assert described.field_of_view in grids
+        records = {case: read_record(dataset / f"conversion/{case}.json") for case in records_of(dataset)}
+        assert [case for case, record in records.items() if record.alignment.method == "reference"] == ["p3"]
+        assert (dataset / "conversion/bone/p3.nii.gz").is_file()
+
+    def test_same_seed_same_result(self, cohort, raw, convert):
+        for number in (1, 2):
+            status_and(convert("run", cohort, "--dataset-id", number, *SIZE, "--seed", 5, "--workers", number), 0)
+        for path in (raw / "Dataset001_Chordoma").rglob("*.nii.gz"):
+            other = raw / "Dataset002_Chordoma" / path.relative_to(raw / "Dataset001_Chordoma")
+            np.testing.assert_array_equal(read_image(path).array, read_image(other).array)
+
+    def test_without_alignment_scans_stay_where_they_are(self, cohort, raw, convert):
+        status_and(convert("run", cohort, "--dataset-id", 7, *SIZE, "--no-align"), 0, "none")
+        dataset = raw / "Dataset007_Chordoma"
+        assert read_cohort(dataset).reference is None
+        for case in records_of(dataset):
+            record = read_record(dataset / f"conversion/{case}.json")
+            assert record.alignment.method == "none"
+            np.testing.assert_array_equal(record.chain.rigid, np.eye(4))
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (("--reference", "zz"), "--reference zz: unknown case"),
+            (("--reference", "p1", "--no-align"), "contradict each other"),
+            (("--fix-orientation", "zz=HFP"), "--fix-orientation zz: unknown case"),
+        ],
+    )
+    def test_options(self, cohort, raw, convert, arguments, expected):
+        status_and(convert("run", cohort, "--dataset-id", 7, *arguments), 1, expected)
+        assert files_below(raw) == []
+
+
+def test_labels_on_the_scans_own_grid_are_kept(cohort, raw, convert, make):
+    status_and(convert("run", cohort, "--dataset-id", 7, *SIZE), 0)
+    kept = read_image(raw / "Dataset007_Chordoma/conversion/scan_labels/p1.nii.gz")
+    grid = make.scan_grid("HFP")
+    assert kept.geometry.difference(grid) is None
+    gtv = make.STRUCTURES["gtv"].inside(make.positions_of(grid))
+    np.testing.assert_array_equal(kept.array == CHORDOMA.value("gtv"), gtv)
+
+
+@pytest.mark.parametrize(("fix", "sign"), [("HFP", -1), ("keep", 1)])
+def test_orientation_that_the_header_gets_wrong_is_mended(tmp_path, raw, convert, make, fix, sign):
+    """A prone patient entered as supine: left and right, front and back are exchanged until the fix."""
+    make.dicom_case(tmp_path / "source/p")
+    status_and(convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE, "--fix-orientation", f"p={fix}"), 0)
+    folder = raw / "Dataset001_Chordoma"
+    record = read_record(folder / "conversion/p.json")
+    assert record.orientation_fix == fix
+    labels = read_image(folder / "labelsTr/p.nii.gz")
+    centre = np.mean(make.positions_of(labels.geometry)[labels.array == CHORDOMA.value("piriformis")], axis=0)
+    expected = np.array([16.0 * sign, -9.0 * sign, 6.0])
+    np.testing.assert_allclose(centre, expected, atol=1.5)
+    np.testing.assert_array_equal(
+        record.chain.labels_to_source(labels).array == CHORDOMA.value("piriformis"),
+        make.STRUCTURES["piriformis_left"].inside(make.positions_of(make.scan_grid())),
+    )
 
 
 class TestRunningAgain:
@@ -236,71 +414,88 @@ class TestRunningAgain:
         from nnunet_chordoma.dataset_conversion import convert_case
 
         seen = []
-        original = convert_case.convert
+        original = convert_case.write_record
 
-        def spy(image, masks, size, what):
-            seen.append(what)
-            return original(image, masks, size, what)
+        def spy(path, record):
+            seen.append(record.case)
+            original(path, record)
 
-        monkeypatch.setattr(convert_case, "convert", spy)
+        monkeypatch.setattr(convert_case, "write_record", spy)
         return seen
 
-    def spoil(self, source):
-        """Damage a CT beyond its header, which the preflight cannot see."""
-        path = source / "p2/ct.nii.gz"
-        good = path.read_bytes()
-        image = read_image(path)
-        write_image(path, Image(np.full_like(image.array, -1000), image.geometry))
-        return good
+    @pytest.fixture
+    def surveyed_cases(self, monkeypatch):
+        """Names of the cases whose CT was read, in order."""
+        from nnunet_chordoma.dataset_conversion import survey
 
-    def test_finished_cases_are_kept_after_a_failure_and_used_again(self, three, raw, convert, converted_cases):
-        good = self.spoil(three)
-        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1)
-        result = convert(*arguments)
-        assert result.status == 1
-        assert "case 'p2': no patient found" in result.err
-        assert "1 finished case(s) are kept in" in result.err
+        seen = []
+        original = survey.write_survey
+
+        def spy(path, result):
+            seen.append(result.case)
+            original(path, result)
+
+        monkeypatch.setattr(survey, "write_survey", spy)
+        return seen
+
+    def test_what_was_read_is_kept_after_a_failure_and_used_again(self, three, raw, convert, surveyed_cases):
+        good = spoil(three / "p2/ct.nii.gz")
+        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--strict")
+        status_and(convert(*arguments), 1, "case 'p2': no patient found", "0 finished and 1 read case(s) are kept in")
         assert not (raw / "Dataset001_Chordoma").exists()
         # Hidden from nnU-Net and from our own look-up of datasets.
         assert [p.name for p in raw.iterdir()] == [".Dataset001_Chordoma.partial"]
         (three / "p2/ct.nii.gz").write_bytes(good)
-        converted_cases.clear()
-        assert convert(*arguments).status == 0
-        assert converted_cases == ["case 'p2'", "case 'p3'"]
+        surveyed_cases.clear()
+        status_and(convert(*arguments), 0)
+        assert surveyed_cases == ["p2", "p3"]
         assert [p.name for p in raw.iterdir()] == ["Dataset001_Chordoma"]
 
-    def test_changed_input_or_size_is_converted_anew(self, three, raw, convert, converted_cases, make):
-        good = self.spoil(three)
-        convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1)
-        (three / "p2/ct.nii.gz").write_bytes(good)
+    def test_unchanged_cases_of_a_dataset_are_not_converted_again(self, three, raw, convert, converted_cases, make):
+        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--reference", "p1", "--split", "3,0,0")
+        status_and(convert(*arguments), 0)
+        assert converted_cases == ["p1", "p2", "p3"]
         converted_cases.clear()
-        (three / "p1/masks/gtv.nii.gz").unlink()
-        assert convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1).status == 0
-        assert "case 'p1'" in converted_cases
-        assert "gtv" not in read_record(raw / "Dataset001_Chordoma/conversion/p1.json").volumes_cm3
+        status_and(convert(*arguments, "--overwrite"), 0)
+        assert converted_cases == []
+        (three / "p2/masks/gtv.nii.gz").unlink()
+        status_and(convert(*arguments, "--overwrite"), 0)
+        assert converted_cases == ["p2"]
+        assert "gtv" not in read_record(raw / "Dataset001_Chordoma/conversion/p2.json").volumes_cm3
 
-    def test_other_size_is_converted_anew(self, three, raw, convert, converted_cases):
-        good = self.spoil(three)
-        convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1)
+    def test_quarantined_case_joins_once_it_is_mended(self, three, raw, convert, converted_cases):
+        good = spoil(three / "p2/ct.nii.gz")
+        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--reference", "p1")
+        status_and(convert(*arguments), 3, "case 'p2': no patient found")
+        assert records_of(raw / "Dataset001_Chordoma") == ["p1", "p3"]
         (three / "p2/ct.nii.gz").write_bytes(good)
-        assert convert("run", three, "--dataset-id", 1, "--size", "42,36,32", "--workers", 1).status == 0
+        status_and(convert(*arguments, "--overwrite"), 0)
+        assert records_of(raw / "Dataset001_Chordoma") == ["p1", "p2", "p3"]
+
+    def test_other_size_is_converted_anew(self, three, raw, convert, surveyed_cases):
+        arguments = ("run", three, "--dataset-id", 1, "--workers", 1, "--overwrite")
+        status_and(convert(*arguments, *SIZE), 0)
+        surveyed_cases.clear()
+        status_and(convert(*arguments, "--size", "42,36,32"), 0)
         for image in (raw / "Dataset001_Chordoma").glob("images*/*"):
             assert read_image(image).geometry.size == (42, 36, 32)
+        assert surveyed_cases == []
 
     def test_kept_cases_move_with_another_split_and_leftovers_go(self, three, raw, convert, converted_cases, tmp_path):
-        good = self.spoil(three)
         splits = tmp_path / "splits.json"
         splits.write_text(json.dumps([{"train": ["p1", "p2"], "val": ["p3"]}]))
-        convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--splits", splits)
-        (three / "p2/ct.nii.gz").write_bytes(good)
-        partial = raw / ".Dataset001_Chordoma.partial"
-        (partial / "labelsTr/.partial-99-p1.nii.gz").write_text("cut off")
-        (partial / "labelsTr/gone.nii.gz").write_text("a case that is no more")
+        arguments = (
+            *("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--no-align"),
+            *("--splits", splits, "--overwrite"),
+        )
+        status_and(convert(*arguments), 0)
+        folder = raw / "Dataset001_Chordoma"
+        (folder / "labelsTr/.partial-99-p1.nii.gz").write_text("cut off")
+        (folder / "labelsTr/gone.nii.gz").write_text("a case that is no more")
         splits.write_text(json.dumps([{"train": ["p2", "p3"], "val": [], "test": ["p1"]}]))
         converted_cases.clear()
-        assert convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--splits", splits).status == 0
-        assert "case 'p1'" not in converted_cases
-        folder = raw / "Dataset001_Chordoma"
+        status_and(convert(*arguments), 0)
+        assert converted_cases == []
         assert files_below(folder / "labelsTs") == ["p1.nii.gz"]
         assert files_below(folder / "labelsTr") == ["p2.nii.gz", "p3.nii.gz"]
         assert files_below(folder / "imagesTr") == ["p2_0000.nii.gz", "p3_0000.nii.gz"]
@@ -315,15 +510,15 @@ class TestRunningAgain:
         assert (raw / "Dataset001_Chordoma/dataset.json").stat().st_mtime_ns == before
 
     def test_overwrite_replaces_only_with_a_complete_dataset(self, three, raw, convert):
-        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--overwrite", "--workers", 1)
+        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--overwrite", "--workers", 1, "--strict")
         assert convert(*arguments).status == 0
         shutil.rmtree(three / "p3")
-        good = self.spoil(three)
+        good = spoil(three / "p2/ct.nii.gz")
         assert convert(*arguments).status == 1
         assert (raw / "Dataset001_Chordoma/conversion/p3.json").is_file()
         (three / "p2/ct.nii.gz").write_bytes(good)
         assert convert(*arguments).status == 0
-        assert files_below(raw / "Dataset001_Chordoma/conversion") == ["p1.json", "p2.json"]
+        assert records_of(raw / "Dataset001_Chordoma") == ["p1", "p2"]
         assert [p.name for p in raw.iterdir()] == ["Dataset001_Chordoma"]
 
     def test_id_taken_by_another_dataset(self, three, raw, convert):
@@ -335,7 +530,7 @@ class TestRunningAgain:
         def interrupted(*arguments):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(dataset_module, "convert_case", interrupted)
+        monkeypatch.setattr(dataset_module, "survey_case", interrupted)
         assert convert("run", three, "--dataset-id", 1, *SIZE, "--workers", 1).status == 130
         assert files_below(raw) == []
 
@@ -343,7 +538,7 @@ class TestRunningAgain:
 def test_record_of_another_version_is_refused(tmp_path):
     path = Path(tmp_path / "p.json")
     path.write_text('{"schema": "chordoma-conversion", "schema_version": 99}')
-    with pytest.raises(ChordomaError, match="schema version 1"):
+    with pytest.raises(ChordomaError, match="schema version 2"):
         read_record(path)
 
 

@@ -95,7 +95,7 @@ def test_mask_on_another_grid(tmp_path):
     put(tmp_path / "ct.nii.gz")
     other = Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, 1.0))
     put(tmp_path / "masks/gtv.nii.gz", mask_array(1), other)
-    assert "mask gtv.nii.gz does not lie on the grid of ct.nii.gz: origin" in refused(tmp_path)
+    assert "mask gtv.nii.gz does not lie on the grid of the image: origin" in refused(tmp_path)
 
 
 def test_two_dimensional_image(tmp_path):
