@@ -121,10 +121,10 @@ def _mend_axes(
         return f"orientation of the scan is wrong; if the patient lay {lay}, give --fix-orientation CASE={true}", true
     axes = "y" * turned + "z" * upside_down
     turn, mirror = (f"x{axes}", axes) if len(axes) == 1 else (axes, f"x{axes}")
-    known = " as where LPS and RAS were confused" if turn == "xy" else ""
-    exchanged = "are exchanged" if "x" in turn else "are not exchanged"
+    exchanged = "exchanged too" if "x" in turn else "not exchanged"
+    known = ", as where LPS and RAS were confused" if turn == "xy" else ""
     return (
-        f"the axes were turned or mirrored; give --fix-orientation CASE=flip-{turn} if by half a turn{known} (left and "
-        f"right {exchanged}), CASE=flip-{mirror} if mirrored",
+        f"the axes were turned or mirrored; give --fix-orientation CASE=flip-{turn} if turned by half (left and right "
+        f"{exchanged}{known}), CASE=flip-{mirror} if mirrored",
         None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, from_sitk, to_sitk
 
 WINDOW_HU = (150, 400)
-"""Muscle and most contrast medium lie below the window; above it, all is bone alike. Were the window open to 1000 HU,
+"""Muscle and most vessels with contrast medium lie below the window; above it, all is bone alike. Were the window open to 1000 HU,
 a hip prosthesis and the dense acetabulum would outweigh the thin iliac wings: copies of a real pelvis with another
 shape were then registered 15 to 20 % less well."""
 
@@ -28,9 +30,9 @@ def bone_image(image: Image, body: NDArray[np.bool_], orientation: Matrix) -> Im
 
     The picture's axes are those of the patient: its direction is the identity in LPS after `orientation`, the 4x4
     matrix that mends the scan's orientation and may be a reflection. It covers the scan with voxels of 3 mm, or of
-    1/60 of the body where that is less. HU are clipped to `WINDOW_HU`; what is not body (couch, rails, air beyond
-    the scan) has its low end. Clipped values are averaged over blocks before they are resampled, so that the thin
-    cortex of the iliac wings is dimmed but never missed.
+    1/60 of the body's longest side where that is less. HU are clipped to `WINDOW_HU`; what is not body (couch,
+    rails, air beyond the scan) has its low end. Clipped values are averaged over blocks before they are resampled,
+    so that the thin cortex of the iliac wings is dimmed but never missed.
     """
     import SimpleITK as sitk
 
@@ -73,7 +75,7 @@ def pelvic_centre_mm(picture: Image) -> NDArray[np.float64]:
 
 
 def pelvic_slices(picture: Image) -> tuple[int, int]:
-    """First and last but one of the slices that `pelvic_bone` keeps."""
+    """Index of the first slice that `pelvic_bone` keeps, and of the first after the last."""
     per_slice = (picture.array > BONE_HU).sum(axis=(1, 2))
     height = min(len(per_slice), max(1, round(PELVIS_HEIGHT_MM / picture.geometry.spacing_mm[2])))
     within = np.convolve(per_slice, np.ones(height, dtype=per_slice.dtype), mode="valid")
@@ -99,7 +101,7 @@ def _grid(scan: Geometry, matrix: NDArray[np.float64], spacing_mm: float) -> Geo
     return Geometry((x, y, z), (spacing_mm,) * 3, (float(first[0]), float(first[1]), float(first[2])))
 
 
-def _averaged(windowed: Image, spacing_mm: float):  # type: ignore[no-untyped-def]  # SimpleITK has no types
+def _averaged(windowed: Image, spacing_mm: float) -> Any:
     """The SimpleITK image with voxels averaged in blocks that are not wider than `spacing_mm`."""
     import SimpleITK as sitk
 

@@ -131,10 +131,8 @@ def cut_couch(dense: NDArray[np.bool_], geometry: Geometry, couch: Couch) -> Non
         expected = layer.outer[columns]
         low = max(0, int(expected.min()) - tolerance - 1)
         high = min(slab.shape[1], int(expected.max()) + tolerance + layer.thickness + 2)
-        part = slice(layer.start, layer.stop), slice(low, high), slice(columns[0], columns[-1] + 1)
-        band = slab[part]
-        outward = slab[part[0], low - 1 : high - 1, part[2]] if low else np.pad(band, ((0, 0), (1, 0), (0, 0)))[:, :-1]
-        faces = band & ~outward
+        band = slab[layer.start : layer.stop, low:high, columns[0] : columns[-1] + 1]
+        faces = _faces(band)
         off = np.abs(np.arange(low, high)[:, None] - expected)
         shared = _pooled(faces.sum(axis=0), _slack(seen)) >= CONSTANT_SHARE * len(band)
         off[~shared | (off > tolerance)] = np.inf
@@ -205,7 +203,7 @@ def _layer(slab: Slab, start: int, stop: int, seen: View, slack: int) -> Layer |
 
 
 def _faces(dense: Slab) -> Slab:
-    """Where along the depth something dense begins, counting the image border as air."""
+    """Where along the depth something dense begins, counting what comes before the first row as air."""
     faces = dense.copy()
     faces[:, 1:] &= ~dense[:, :-1]
     return faces

@@ -27,10 +27,10 @@ LEAST_BONE_VOXELS = 500
 
 LEAST_COMMON = 0.35
 LEAST_OVERLAP = 0.36
-"""Measured with the picture of one real pelvis as reference. Registrations of 48 copies of it (moved, cropped, with
-noise, most of them with another shape) had a common part of 0.40 or more and an overlap of 0.38 or more, of 0.50 or
-more but for shapes stretched by up to 15 % and bent by 7 mm besides. Thighs with half a hip, a spine without pelvis:
-wherever the common part was at least 0.35, the overlap was 0.32 or less."""
+"""Least part of the reference's pelvic bone that the scan must show, and least bone overlap. Measured on one real
+pelvis: 48 copies of it (moved, cropped, with noise, most with another shape), registered to it or to each other, had a
+common part of 0.40 or more and an overlap of 0.38 or more. Real thighs with half a hip, and a spine without pelvis,
+registered to it had less than 0.35 of it in common or an overlap of 0.33 or less."""
 
 LARGEST_ROTATION_DEG = 40.0
 """Twice what prone and supine pelves differ by."""
@@ -145,8 +145,8 @@ def align(moving: Image, reference: Image, seed: int, what: str) -> Alignment:
         return _alignment(reference, shift, "centroid", before, before, reason)
     after = agreement(reference, moving, found)
     registered = _alignment(reference, found, "bone", before, after, None)
-    reason = _doubt(registered, after)
-    return registered if reason is None else _alignment(reference, shift, "centroid", before, before, reason)
+    doubt = _doubt(registered, after)
+    return registered if doubt is None else _alignment(reference, shift, "centroid", before, before, doubt)
 
 
 def choose_reference(cases: Mapping[str, Sequence[float]]) -> str:

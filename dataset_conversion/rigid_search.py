@@ -1,7 +1,9 @@
 """The search for the rigid motion that lays the bone of one scan on the pelvis of another.
 
 Mean squared difference of windowed bone, over the pelvis of the reference and what the other scan shows of it, from
-many starts on a coarse grid, then from the best of them on a finer one.
+many starts on a coarse grid, then from the best of them on a finer one. From single starts up to 20 degrees and 80 mm
+off, on copies of a real pelvis (moved, cropped, reshaped), it found the pelvis in 64 of 64 trials, where mutual
+information did in 60 and correlation in 42.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ SURROUNDINGS_VOXELS = 5
 
 LEVELS = ((4, 3.0), (2, 2.0))
 """Block size and Gaussian blur (standard deviation) of each level in voxels of the picture: for 3 mm voxels, grids of
-12 and 6 mm. A third level of 3 mm made registrations between different pelves worse (by a fifth and more): it fits some
-cortex exactly at the cost of the whole."""
+12 and 6 mm. A third level of 3 mm made registrations between different pelves worse, by a seventh to a third: it fits
+some cortex exactly at the cost of the whole."""
 
 Z_STARTS = (-0.4, -0.2, 0.0, 0.2, 0.4)
 """Shifts from the bone centroids along z in heights of the reference's pelvis, since scans are cut differently."""
@@ -170,7 +172,8 @@ def _refined(level: _Level, start: Any, radius_mm: float) -> list[_Candidate]:
 
     transform = sitk.Euler3DTransform(start)
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums over threads would differ in their last bits
+    method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)  # sums over several units would differ in their last bits
     method.SetMetricAsMeanSquares()
     method.SetMetricFixedMask(level.mask)
     method.SetMetricSamplingStrategy(method.NONE)
@@ -226,10 +229,10 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _blurred(picture: Image, voxels: float) -> Any:
-    import SimpleITK as sitk
+    from scipy import ndimage
 
-    image = to_sitk(Image(picture.array.astype(np.float32), picture.geometry))
-    return sitk.DiscreteGaussian(image, (voxels * picture.geometry.spacing_mm[0]) ** 2)
+    values = ndimage.gaussian_filter(picture.array.astype(np.float32), voxels, mode="nearest", truncate=3.0)
+    return to_sitk(Image(values, picture.geometry))
 
 
 def _radius_mm(picture: Image, bone: NDArray[np.bool_]) -> float:

@@ -118,10 +118,8 @@ def survey_case(checked: CheckedCase, sources: SourceOptions, fix: str | None, d
     position = checked.patient_position if fix in (None, KEEP) or fix.startswith("flip") else fix
     anatomy = check_anatomy(oriented, body, position, what)
     if anatomy.contradictions and fix != KEEP:
-        raise ChordomaError(
-            f"{what}: {'; '.join(anatomy.contradictions)}; look at the scan, and give --fix-orientation "
-            f"{checked.case}=FIX, or {checked.case}={KEEP} if it is right as it is"
-        )
+        found = "; ".join(anatomy.contradictions).replace("CASE=", f"{checked.case}=")
+        raise ChordomaError(f"{what}: {found}. Look at the scan first; {checked.case}={KEEP} takes it as it is")
     warnings += [f"kept as it is: {contradiction}" for contradiction in anatomy.contradictions]
     bone = (image.array > BONE_HU) & body
     survey = CaseSurvey(

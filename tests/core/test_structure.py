@@ -66,8 +66,17 @@ def test_only_training_and_demo_import_nnunet():
 def test_every_package_folder_is_declared():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    assert set(config["options"]["packages"].split()) == {"nnunet_chordoma", *FOLDERS}
-    assert all((folder / "__init__.py").is_file() for folder in FOLDERS.values())
+    below = {
+        ".".join((stage, *module.parent.relative_to(folder).parts))
+        for stage, folder in FOLDERS.items()
+        for module in folder.rglob("*.py")
+    }
+    assert set(config["options"]["packages"].split()) == {"nnunet_chordoma", *below}
+    for stage, folder in FOLDERS.items():
+        for package in below:
+            if package == stage or package.startswith(stage + "."):
+                parts = package.removeprefix(stage).strip(".").split(".")
+                assert (folder.joinpath(*parts) / "__init__.py").is_file(), package
 
 
 def test_one_version():

@@ -10,6 +10,7 @@ import pytest
 
 from nnunet_chordoma.dataset_conversion.anatomy import check_anatomy
 from nnunet_chordoma.dataset_conversion.body import body_from_ct
+from nnunet_chordoma.dataset_conversion.landmarks import SliceFacts, find_head, find_spine, slice_facts
 from nnunet_chordoma.dataset_conversion.orientation import correction
 from nnunet_chordoma.demo.cohort import CohortPlan, draw_case
 from nnunet_chordoma.demo.phantom import draw_ct
@@ -139,6 +140,52 @@ class TestFindings:
         assert check(upside_down, "HFS").fix == "FFS"
 
 
+def facts(*stretches):
+    """Slices 10 mm apart from foot to head: so many of each kind."""
+    kinds = {
+        "spine": (5.0, 40.0, 0.5),
+        "hips": (0.0, 0.0, 12.0),
+        "symphysis": (5.0, -40.0, 2.0),
+        "middle": (5.0, 5.0, 0.5),
+    }
+    names = [name for name, count in stretches for _ in range(count)]
+    return [
+        SliceFacts(10.0 * k, kinds[n][0], kinds[n][1], 200.0, kinds[n][2], kinds[n][2], two_legs=False)
+        for k, n in enumerate(names)
+    ]
+
+
+class TestWeight:
+    @pytest.mark.parametrize(
+        ("stretches", "where"),
+        [
+            ([("symphysis", 4), ("spine", 14)], "posterior"),
+            ([("symphysis", 4), ("spine", 7)], None),
+            ([("symphysis", 8), ("spine", 12)], None),
+            ([("symphysis", 4), ("spine", 8), ("middle", 20)], None),
+            ([("symphysis", 12), ("spine", 4), ("middle", 20)], "anterior"),
+            ([("hips", 30)], None),
+        ],
+    )
+    def test_spine_needs_length_and_a_majority(self, stretches, where):
+        found = find_spine(facts(*stretches), 10.0)
+        assert (found.where if found else None) == where
+
+    @pytest.mark.parametrize(
+        ("stretches", "where"),
+        [
+            ([("hips", 10), ("spine", 10)], "superior"),
+            ([("spine", 10), ("hips", 10)], "inferior"),
+            ([("spine", 5), ("hips", 10), ("spine", 10)], None),
+            ([("hips", 3), ("spine", 10)], None),
+            ([("hips", 10), ("spine", 3)], None),
+        ],
+    )
+    def test_head_needs_hips_on_one_side_of_the_spine(self, stretches, where):
+        found = find_head(facts(*stretches), 10.0)
+        assert (found.where if found else None) == where
+
+
 class TestAbstention:
     def test_symphysis_alone_is_no_spine(self):
         image = draw("HFS", legs=False)
@@ -172,6 +219,26 @@ class TestAbstention:
         grid = Geometry((48, *SIZE[1:]), SPACING, image.geometry.origin_mm, image.geometry.direction)
         found = check(Image(part, grid), "HFS")
         assert found.spine is None
+
+    def test_a_back_cut_off_from_the_front_is_no_prone_patient(self):
+        image = draw("HFS", legs=False)
+        # What lies behind the vertebrae's front: their bone is at the front of what is seen.
+        part = image.array[30:, 51:].copy()
+        grid = Geometry((SIZE[0], SIZE[1] - 51, SIZE[2] - 30), SPACING, image.geometry.origin_mm)
+        assert check(Image(part, grid), "HFS").spine is None
+
+    def test_what_is_not_of_human_size_is_not_judged(self):
+        image = draw("HFP", legs=False)
+        small = Geometry(SIZE, (SPACING[0] * 0.2, SPACING[1] * 0.4, SPACING[2]), (0.0,) * 3)
+        found = check(Image(image.array, small), "HFS")
+        assert (found.table, found.spine, found.head) == (None, None, None)
+
+    def test_an_arm_beside_the_trunk_is_no_second_leg(self):
+        image = draw("HFS", legs=False, table=False)
+        image.array[:, 40:52, 88:95] = 20
+        image.array[:, 44:48, 90:92] = 600
+        body = image.array > -300
+        assert not any(f.two_legs for f in slice_facts(image, body))
 
     @pytest.mark.parametrize("position", [*POSITIONS, None])
     def test_box_phantom(self, make, position):
@@ -239,7 +306,7 @@ class TestContradictions:
         found = check(image, position)
         # Which of the two it was, only left and right could tell.
         assert found.fix is None
-        assert f"CASE={turn} if by half a turn" in found.contradictions[-1]
+        assert f"CASE={turn} if turned by half" in found.contradictions[-1]
         assert f"CASE={mirror} if mirrored" in found.contradictions[-1]
         for fix in (turn, mirror):
             assert check(mended(image, fix, None), position).contradictions == ()

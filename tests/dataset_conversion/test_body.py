@@ -116,7 +116,9 @@ def couch_layers(x, y, z, kind):
     if kind == "sagging":
         top = TOP + z / 30 + 0 * x
     inside = (y >= top) & (y < top + 45) & across
-    shells = inside & ((y < top + 3) | (y >= top + 42) | (np.abs(x) > 204))
+    shell_mm = 1 if kind == "film" else 3
+    ends = np.abs(x) > (300 if kind == "open" else 204)
+    shells = inside & ((y < top + shell_mm) | (y >= top + 42) | ends)
     return nothing | shells, nothing | (inside & ~shells)
 
 
@@ -136,7 +138,7 @@ def lost(body, truth):
 
 
 class TestCouch:
-    @pytest.mark.parametrize("kind", ["hollow", "solid", "curved", "sagging"])
+    @pytest.mark.parametrize("kind", ["hollow", "open", "solid", "curved", "sagging"])
     @pytest.mark.parametrize("press", [4.0, 20.0])
     def test_couch_without_a_gap_is_cut_and_the_skin_is_not(self, kind, press):
         image, truth, shells = scene(kind, press)
@@ -176,11 +178,12 @@ class TestCouch:
         assert couch is not None
         assert couch.side == ("left" if order == (0, 2, 1) else "posterior")
 
-    @pytest.mark.parametrize("gap", [1, 2, 4, 9, 25])
-    def test_couch_below_a_gap_takes_no_skin_with_it(self, gap):
+    @pytest.mark.parametrize("kind", ["hollow", "film"])
+    @pytest.mark.parametrize("gap", [1, 2, 9, 25])
+    def test_couch_below_a_gap_takes_no_skin_with_it(self, gap, kind):
         grid, x, y, z = adult()
         truth = trunk(x, y, z, press=-gap)
-        shells, foam = couch_layers(x, y, z, "hollow")
+        shells, foam = couch_layers(x, y, z, kind)
         values = air(grid)
         values[foam], values[shells], values[truth] = FOAM_HU, SHELL_HU, SOFT_HU
         body = body_from_ct(Image(values, grid), "case")
@@ -197,6 +200,13 @@ class TestCouch:
         body = body_from_ct(Image(values, grid), "case")
         assert (body & ~expected).sum() < 0.001 * expected.sum()
         assert lost(body, expected) < 0.003 * expected.sum()
+
+    @pytest.mark.parametrize(("seen_mm", "certain"), [(6, True), (14, False)])
+    def test_thick_layer_at_the_border_may_be_anything(self, seen_mm, certain):
+        image, _, _ = scene("solid")
+        values = image.array[:, : int(TOP) + seen_mm].copy()
+        couch = find_couch(values > -300, Geometry(values.shape[::-1], (2.0, 1.0, 5.0), (0.0, 0.0, 0.0)))
+        assert (couch is not None) == certain
 
     def test_belly_that_hangs_through_a_board_stays_whole(self):
         grid, x, y, z = adult((-1, -1, 1))
@@ -263,12 +273,14 @@ class TestParts:
         assert body[arm].mean() > 0.98
         assert not body[tube].any()
 
-    def test_a_separate_plank_of_any_size_is_no_part_of_the_body(self):
+    @pytest.mark.parametrize("thick_mm", [10, 20, 26])
+    def test_a_separate_plank_of_any_size_is_no_part_of_the_body(self, thick_mm):
         _, x, y, z = adult()
-        plank = (np.abs(x) < 200) & (y > 225) & (y < 245) & (z >= 0)
-        body = self.draw(self.disc(0, 100), plank)
+        # Too narrow for what the patient lies on.
+        plank = (np.abs(x - 40) < 90) & (y > 249 - thick_mm) & (y < 249) & (z >= 0)
+        body = self.draw(self.disc(-30, 100), plank)
         assert not body[plank].any()
-        assert body[self.disc(0, 100)].mean() > 0.99
+        assert body[self.disc(-30, 100)].mean() > 0.99
 
 
 @pytest.mark.real_data
@@ -286,6 +298,8 @@ class TestReal:
         # The first rows hold the couch's arc in most slices, and never the patient.
         assert (pelvis.array[:, :3] > -300).any(axis=(1, 2)).mean() > 0.5
         assert not body[:, :3].any()
+        # The patient lies on soft foam: no dense layer touches the skin, which at 3 mm looks nearly as straight as one.
+        assert find_couch(pelvis.array > -300, pelvis.geometry) is None
 
     def test_a_real_patient_on_a_plate_without_a_gap(self, pelvis):
         # Below the patient's lowest 27 mm comes a plate of 12 mm; +y, the back, is at the array's first rows.

@@ -42,7 +42,7 @@ def test_picture_shows_bone_where_it_lies_in_the_patient(make, grid):
     assert bone_centre_mm(make, picture) == pytest.approx([40, -40, 70], abs=0.3)
     assert (picture.array.min(), picture.array.max()) == (LOW, HIGH)
     volume_cm3 = (picture.array - float(LOW)).sum() / (HIGH - LOW) * 0.027
-    assert volume_cm3 == pytest.approx(4.0 * 4.0 * 6.0, rel=0.02)
+    assert volume_cm3 == pytest.approx(4.0 * 4.0 * 6.0, rel=0.06)
 
 
 @pytest.mark.parametrize("grid", [SUPINE, PRONE], ids=["supine", "prone"])

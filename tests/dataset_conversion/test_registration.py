@@ -70,19 +70,28 @@ class Drawing:
 
 
 def draw(points: np.ndarray, how: Drawing) -> np.ndarray:
-    """HU at points (..., 3) of the patient."""
-    points = points / how.widths
-    x, y, z = (points[..., axis] for axis in range(3))
-    values = np.where((x / 190) ** 2 + ((y - 15) / 120) ** 2 < 1, 30.0, -1000.0)
+    """HU at points (n, 3) of the patient."""
+    points = (points / how.widths).astype(np.float32)
+    x, y = points[:, 0], points[:, 1]
+    values = np.where((x / 190) ** 2 + ((y - 15) / 120) ** 2 < 1, 30.0, -1000.0).astype(np.float32)
     values[(np.abs(y - 150) < 6) & (np.abs(x) < 220)] = 200  # couch
+    within = (np.abs(x) < 130) & (y > -95) & (y < 125)
+    values[within] = draw_bones(points[within], how)
+    return values
+
+
+def draw_bones(points: np.ndarray, how: Drawing) -> np.ndarray:
+    """HU at points (n, 3) well within the body."""
+    x, y, z = points.T
+    values = np.full(len(points), 30.0, np.float32)
     # Spine: vertebrae that bend with the lordosis.
     bend = np.tan(np.deg2rad(how.lordosis_deg)) * np.clip(z - 80, 0, None)
-    spine = points - np.stack([np.zeros_like(bend), bend, np.zeros_like(bend)], axis=-1)
+    spine = points - np.column_stack([0 * bend, bend, 0 * bend])
     for level in range(6):
         centre = np.array([0.0, 35.0, 108.0 + 34 * level])
         distance = ellipsoid(spine, centre, (26, 20, 15))
         values[distance < 1] = np.where(distance < 0.8, 220, 600)[distance < 1]
-        values[ellipsoid(spine, centre + (0, 38, -4), (5, 16, 9)) < 1] = 450
+        values[ellipsoid(spine, centre + np.array([0, 38, -4]), (5, 16, 9)) < 1] = 450
     for side in (1, -1):
         # Iliac wings: the outer part of a bowl, open to the front and to the middle.
         wing = shell(points, (side * 35, 10, 55), (80, 72, 85), 0.05) & (side * x > 45) & (z > -20) & (y > -50)
@@ -114,19 +123,19 @@ def scan(
     z_range=(-300.0, 270.0),
     matrix=None,
     how=Drawing(),
-    spacing=(3.0, 3.0, 5.0),
+    spacing=(3.5, 3.5, 5.0),
     noise=25.0,
-    seed=0,  # noqa: B008
+    seed=0,
 ) -> Image:
     """A CT of the pelvis moved by `matrix` (reference position to scan); `z_range` moves with it, the couch too."""
     matrix = np.eye(4) if matrix is None else matrix
     centre = moved(matrix, np.zeros((1, 3)))[0]
-    low, high = centre + (-235, -150, z_range[0]), centre + (235, 175, z_range[1])
+    low, high = (centre + np.array([*corner, z]) for corner, z in zip(((-215, -125), (215, 165)), z_range, strict=True))
     size = tuple(int(n) + 1 for n in (high - low) / spacing)
     grid = Geometry(size, spacing, tuple(float(v) for v in low))
     z, y, x = np.indices(grid.shape_zyx)
     points = grid.to_physical_mm(np.column_stack([x.ravel(), y.ravel(), z.ravel()]))
-    values = draw(moved(np.linalg.inv(matrix), points).reshape(*grid.shape_zyx, 3), how)
+    values = draw(moved(np.linalg.inv(matrix), points), how).reshape(grid.shape_zyx)
     values += np.random.default_rng(seed).normal(0, noise, values.shape)
     return Image(values.clip(-1024, 3071).astype(np.int16), grid)
 
@@ -156,11 +165,11 @@ def error(alignment: Alignment, matrix: np.ndarray) -> tuple[float, float]:
 
 
 def test_phantom_is_drawn_as_meant(reference):
-    assert pelvic_bone(reference).any(axis=(1, 2)).sum() == 73
     kept = reference.geometry.to_physical_mm(np.argwhere(pelvic_bone(reference))[:, ::-1])
-    # The window sits on the ring from the ischia to above the crests.
-    assert kept[:, 2].min() < -75
-    assert kept[:, 2].max() > 90
+    # Of the 570 mm of the scan, those from the ischia (-131 mm) to the crests (140 mm).
+    assert kept[:, 2].min() > -131
+    assert kept[:, 2].max() < 140
+    assert np.ptp(kept[:, 2]) > 200
 
 
 @pytest.mark.parametrize(
@@ -176,7 +185,7 @@ def test_phantom_is_drawn_as_meant(reference):
 )
 def test_known_motion_is_undone(reference, axis, degrees, shift, z_range):
     matrix = motion(rotation(axis, [degrees] * 3 if len(axis) == 3 else degrees), shift)
-    spacing = (2.5, 2.5, 4.0) if axis == "x" else (3.0, 3.0, 5.0)
+    spacing = (2.5, 2.5, 5.0) if axis == "y" else (3.0, 3.0, 4.0)
     case = picture(scan(z_range, matrix, spacing=spacing, noise=40, seed=3))
     alignment = align(case, reference, 1, "case 'a'")
     assert (alignment.method, alignment.rejected) == ("bone", None)
@@ -188,6 +197,8 @@ def test_known_motion_is_undone(reference, axis, degrees, shift, z_range):
     assert alignment.metric_after > alignment.metric_before
     turned = np.degrees(np.linalg.norm(Rotation.from_matrix(matrix[:3, :3]).as_rotvec()))
     assert alignment.rotation_deg == pytest.approx(turned, abs=1)
+    # The centre of pelvic bone lies within some 35 mm of the axis of rotation.
+    assert alignment.shift_mm == pytest.approx(np.linalg.norm(shift), abs=1 + np.deg2rad(turned) * 35)
 
 
 def test_matrix_leads_from_the_scan_to_the_reference(reference):
@@ -203,13 +214,6 @@ def test_matrix_leads_from_the_scan_to_the_reference(reference):
     TransformChain(
         Geometry((2, 2, 2), (1, 1, 1), (0, 0, 0)), Geometry((2, 2, 2), (1, 1, 1), (0, 0, 0)), alignment.rigid
     )
-
-
-def test_shift_is_that_of_the_pelvis(reference):
-    """The numbers of a scanner's origin do not matter, nor where the axis of the rotation lies."""
-    alignment = align(picture(scan(matrix=motion(rotation("x", 0), (30, 40, 0)))), reference, 1, "case 'a'")
-    assert alignment.shift_mm == pytest.approx(50, abs=1)
-    assert alignment.rotation_deg < 0.5
 
 
 def test_pelvic_ring_decides_where_femora_and_spine_have_moved(reference):
@@ -301,7 +305,7 @@ def test_little_bone_is_not_registered(reference):
         (motion(rotation("z", 0), (6, 0, 0)), "for the bone centroids alone"),
         (motion(rotation("z", 0), (14, 14, 14)), "expected at least 0.36"),
         (motion(rotation("x", 41), (0, 0, 0)), "rotation of 41 degrees, expected at most 40"),
-        (motion(rotation("x", 0), (0, 0, 200)), "of the reference's pelvic bone after registration"),
+        (motion(rotation("x", 0), (0, 0, 220)), "of the reference's pelvic bone after registration"),
     ],
 )
 def test_bad_results_of_the_search_are_refused(reference, monkeypatch, matrix, reason):

@@ -51,10 +51,10 @@ def chain(tmp_path_factory):
     (folder / "rois.yaml").write_text("gtv: GTV_Mass_CT\n")
     run(
         *("chordoma-convert", "run", folder / "source", "--dataset-id", 33, "--roi-map", folder / "rois.yaml"),
-        *("--size", "128,128,120", "--split", "2,1,2", "--workers", 2),
+        *("--size", "128,128,120", "--split", "2,1,2", "--workers", 2, "--no-align"),
     )
     raw = folder / "raw" / "Dataset033_Chordoma"
-    run("chordoma-plan", 33, "-c", "3d_chordoma_demo", "--epochs", 2, "--iterations", 30)
+    run("chordoma-plan", 33, "-c", "3d_chordoma_demo", "--epochs", 2, "--patches-per-image", 30)
     run(
         "nnUNetv2_train",
         33,
