@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.dataset_conversion.roi_map import RoiName
+from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiName
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image

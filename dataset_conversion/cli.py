@@ -12,7 +12,7 @@ from nnunet_chordoma.errors import ChordomaError
 
 if TYPE_CHECKING:
     from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
-    from nnunet_chordoma.dataset_conversion.roi_map import RoiMap
+    from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=console.EPILOG)
 
@@ -174,10 +174,10 @@ def run(
     if no_align and reference is not None:
         raise ChordomaError("--no-align and --reference contradict each other; leave one out")
     named = () if no_outliers else outliers
+    from nnunet_chordoma.dataset_conversion.alignment.field_of_view import DEFAULT_SIZE, parse_size
+    from nnunet_chordoma.dataset_conversion.anatomy.orientation import parse_fixes
+    from nnunet_chordoma.dataset_conversion.cohort.splits import SplitOptions, parse_counts
     from nnunet_chordoma.dataset_conversion.dataset import ConversionOptions, convert_cohort
-    from nnunet_chordoma.dataset_conversion.field_of_view import DEFAULT_SIZE, parse_size
-    from nnunet_chordoma.dataset_conversion.orientation import parse_fixes
-    from nnunet_chordoma.dataset_conversion.splits import SplitOptions, parse_counts
     from nnunet_chordoma.dataset_conversion.summary import print_conversion
 
     result = convert_cohort(
@@ -251,7 +251,7 @@ def rtstruct(
 
     Ends with status 3 if a ROI cannot be drawn on this CT; the reasons are listed.
     """
-    from nnunet_chordoma.dataset_conversion.structure_masks import write_masks
+    from nnunet_chordoma.dataset_conversion.dicom.structure_masks import write_masks
     from nnunet_chordoma.dataset_conversion.summary import print_masks
 
     rois, warnings = write_masks(ct_folder, structure_file, out, ct_series)
@@ -269,9 +269,9 @@ def cohort(
     ] = None,
 ) -> None:
     """Describe a converted cohort: positions, ages, resolutions and volumes per split (the paper's Table 2)."""
-    from nnunet_chordoma.dataset_conversion.cohort_report import write_cohort_tables
-    from nnunet_chordoma.dataset_conversion.cohort_table import cohort_tables
-    from nnunet_chordoma.dataset_conversion.cohort_text import print_cohort_tables
+    from nnunet_chordoma.dataset_conversion.cohort.cohort_report import write_cohort_tables
+    from nnunet_chordoma.dataset_conversion.cohort.cohort_table import cohort_tables
+    from nnunet_chordoma.dataset_conversion.cohort.cohort_text import print_cohort_tables
     from nnunet_chordoma.layout import find_dataset
 
     tables = cohort_tables(find_dataset(dataset_id))
@@ -295,7 +295,7 @@ def _sources(
 
 
 def _roi_map(path: Path | None) -> RoiMap:
-    from nnunet_chordoma.dataset_conversion.roi_map import RoiMap, read_roi_map
+    from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap, read_roi_map
 
     return RoiMap() if path is None else read_roi_map(path)
 

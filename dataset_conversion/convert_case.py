@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from nnunet_chordoma import __version__
+from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
+from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
-from nnunet_chordoma.dataset_conversion.hounsfield import LOWEST_HU
+from nnunet_chordoma.dataset_conversion.dicom.hounsfield import LOWEST_HU
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase
 from nnunet_chordoma.dataset_conversion.record import (
     VERSION,
@@ -24,10 +26,8 @@ from nnunet_chordoma.dataset_conversion.record import (
     read_record,
     write_record,
 )
-from nnunet_chordoma.dataset_conversion.registration import Alignment
 from nnunet_chordoma.dataset_conversion.sources import open_case
 from nnunet_chordoma.dataset_conversion.survey import CaseSurvey, SurveyFiles, hash_inputs
-from nnunet_chordoma.dataset_conversion.transform_chain import TransformChain
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_label_map, write_image

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_chordoma.dataset_conversion.align_case import align_case, alignment_file
+from nnunet_chordoma.dataset_conversion.alignment.align_case import align_case, alignment_file
+from nnunet_chordoma.dataset_conversion.alignment.field_of_view import DEFAULT_SIZE
+from nnunet_chordoma.dataset_conversion.alignment.grids import cut_cases, lay_grids
+from nnunet_chordoma.dataset_conversion.alignment.registration import choose_reference
 from nnunet_chordoma.dataset_conversion.build_folder import built_aside, put_in_place, remove_leftovers, require_free
 from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
-from nnunet_chordoma.dataset_conversion.cohort import Cohort, write_cohort
+from nnunet_chordoma.dataset_conversion.cohort.cohort_file import Cohort, write_cohort
+from nnunet_chordoma.dataset_conversion.cohort.patients import CaseIdentity, number_patients
+from nnunet_chordoma.dataset_conversion.cohort.splits import SplitOptions, SplitResult, make_splits
 from nnunet_chordoma.dataset_conversion.convert_case import ConversionJob, convert_case
-from nnunet_chordoma.dataset_conversion.field_of_view import DEFAULT_SIZE
-from nnunet_chordoma.dataset_conversion.grids import cut_cases, lay_grids
-from nnunet_chordoma.dataset_conversion.patients import CaseIdentity, number_patients
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, check_cohort
 from nnunet_chordoma.dataset_conversion.quarantine import Quarantine, Quarantined
 from nnunet_chordoma.dataset_conversion.record import CaseFiles, CaseRecord
-from nnunet_chordoma.dataset_conversion.registration import choose_reference
-from nnunet_chordoma.dataset_conversion.roi_map import RoiMap
-from nnunet_chordoma.dataset_conversion.splits import SplitOptions, SplitResult, make_splits
+from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap
 from nnunet_chordoma.dataset_conversion.survey import CaseSurvey, SurveyFiles, survey_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import write_json

@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnunet_chordoma.dataset_conversion.cohort_remarks import cohort_remarks
+from nnunet_chordoma.dataset_conversion.cohort.cohort_remarks import cohort_remarks
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, winner
-from nnunet_chordoma.dataset_conversion.roi_map import BY_MAP, MAPPABLE
+from nnunet_chordoma.dataset_conversion.rois.roi_map import BY_MAP, MAPPABLE
 from nnunet_chordoma.dataset_conversion.text_tables import MISSING, grouped, line, new_table, plain, spacing, stdout
 from nnunet_chordoma.labels import CHORDOMA
 

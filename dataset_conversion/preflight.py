@@ -15,8 +15,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.dataset_conversion.case_names import identifying
 from nnunet_chordoma.dataset_conversion.case_source import CaseSource, Patient, RoiMask, SourceOptions
 from nnunet_chordoma.dataset_conversion.label_merge import DRAWING_ORDER
-from nnunet_chordoma.dataset_conversion.label_names import read_label_names
-from nnunet_chordoma.dataset_conversion.roi_map import (
+from nnunet_chordoma.dataset_conversion.rois.roi_map import (
     MAPPABLE,
     Assignment,
     RoiMap,
@@ -25,8 +24,9 @@ from nnunet_chordoma.dataset_conversion.roi_map import (
     example_line,
     only_side,
 )
-from nnunet_chordoma.dataset_conversion.roi_names import LEFT, RIGHT, resembles
+from nnunet_chordoma.dataset_conversion.rois.roi_names import LEFT, RIGHT, resembles
 from nnunet_chordoma.dataset_conversion.sources import find_cases, open_case
+from nnunet_chordoma.dataset_conversion.volumes.label_names import read_label_names
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.labels import CHORDOMA, MUSCLES

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
+from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.label_merge import Overwritten
-from nnunet_chordoma.dataset_conversion.registration import Alignment
-from nnunet_chordoma.dataset_conversion.transform_chain import TransformChain
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, write_document
 from nnunet_chordoma.labels import CHORDOMA

@@ -7,9 +7,9 @@ from pathlib import Path
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.dataset_conversion.case_names import CASE_NAME
 from nnunet_chordoma.dataset_conversion.case_source import CaseSource, SourceOptions
-from nnunet_chordoma.dataset_conversion.dicom_case import open_dicom_case
-from nnunet_chordoma.dataset_conversion.dicom_files import scan, visible_files
-from nnunet_chordoma.dataset_conversion.volume_case import find_volumes, open_volume_case
+from nnunet_chordoma.dataset_conversion.dicom.dicom_case import open_dicom_case
+from nnunet_chordoma.dataset_conversion.dicom.dicom_files import scan, visible_files
+from nnunet_chordoma.dataset_conversion.volumes.volume_case import find_volumes, open_volume_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import is_volume
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
 from nnunet_chordoma.dataset_conversion.dataset import ConversionResult
-from nnunet_chordoma.dataset_conversion.registration import Alignment
-from nnunet_chordoma.dataset_conversion.structure_masks import WrittenRoi
+from nnunet_chordoma.dataset_conversion.dicom.structure_masks import WrittenRoi
 from nnunet_chordoma.dataset_conversion.text_tables import MISSING, grouped, line, new_table, plain, spacing, stdout
 
 

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma import __version__
-from nnunet_chordoma.dataset_conversion.anatomy import check_anatomy
-from nnunet_chordoma.dataset_conversion.body import axial_axis, body_from_ct, fill_holes
-from nnunet_chordoma.dataset_conversion.bone import bone_image
+from nnunet_chordoma.dataset_conversion.alignment.field_of_view import BONE_HU, Anchor, anchor_of
+from nnunet_chordoma.dataset_conversion.alignment.transform_chain import Matrix
+from nnunet_chordoma.dataset_conversion.anatomy.body import axial_axis, body_from_ct, fill_holes
+from nnunet_chordoma.dataset_conversion.anatomy.bone import bone_image
+from nnunet_chordoma.dataset_conversion.anatomy.orientation import correction
+from nnunet_chordoma.dataset_conversion.anatomy.orientation_check import check_anatomy
 from nnunet_chordoma.dataset_conversion.case_source import CaseSource, SourceOptions
-from nnunet_chordoma.dataset_conversion.field_of_view import BONE_HU, Anchor, anchor_of
-from nnunet_chordoma.dataset_conversion.hounsfield import check_hounsfield
+from nnunet_chordoma.dataset_conversion.dicom.hounsfield import check_hounsfield
 from nnunet_chordoma.dataset_conversion.label_merge import Overwritten, merge
-from nnunet_chordoma.dataset_conversion.orientation import correction
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, union
 from nnunet_chordoma.dataset_conversion.record import RECORDS
 from nnunet_chordoma.dataset_conversion.sources import open_case
-from nnunet_chordoma.dataset_conversion.transform_chain import Matrix
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, sha256, write_document
 from nnunet_chordoma.geometry import Geometry

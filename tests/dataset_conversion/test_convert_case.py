@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.convert_case import resample
 from nnunet_chordoma.dataset_conversion.survey import find_body
-from nnunet_chordoma.dataset_conversion.transform_chain import TransformChain
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image
 

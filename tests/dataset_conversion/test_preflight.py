@@ -7,9 +7,9 @@ import pytest
 
 from nnunet_chordoma.dataset_conversion.case_names import identifying
 from nnunet_chordoma.dataset_conversion.case_source import Patient, SourceOptions
-from nnunet_chordoma.dataset_conversion.cohort_remarks import cohort_remarks
+from nnunet_chordoma.dataset_conversion.cohort.cohort_remarks import cohort_remarks
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, check_case, check_cohort, winner
-from nnunet_chordoma.dataset_conversion.roi_map import RoiMap, RoiName
+from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap, RoiName
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_image, write_image

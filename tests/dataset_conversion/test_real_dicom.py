@@ -9,12 +9,12 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from nnunet_chordoma.dataset_conversion.ct_series import read_headers, read_hounsfield
-from nnunet_chordoma.dataset_conversion.dicom_files import scan
-from nnunet_chordoma.dataset_conversion.rasterise import rasterise
-from nnunet_chordoma.dataset_conversion.rtstruct import read_structure_set
-from nnunet_chordoma.dataset_conversion.slice_geometry import SlicePlane, prove_grid
-from nnunet_chordoma.dataset_conversion.structure_masks import write_masks
+from nnunet_chordoma.dataset_conversion.dicom.ct_series import read_headers, read_hounsfield
+from nnunet_chordoma.dataset_conversion.dicom.dicom_files import scan
+from nnunet_chordoma.dataset_conversion.dicom.rasterise import rasterise
+from nnunet_chordoma.dataset_conversion.dicom.rtstruct import read_structure_set
+from nnunet_chordoma.dataset_conversion.dicom.slice_geometry import SlicePlane, prove_grid
+from nnunet_chordoma.dataset_conversion.dicom.structure_masks import write_masks
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import from_sitk, read_image
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma.dataset_conversion import dataset as dataset_module
-from nnunet_chordoma.dataset_conversion.cohort import read_cohort
+from nnunet_chordoma.dataset_conversion.cohort.cohort_file import read_cohort
 from nnunet_chordoma.dataset_conversion.record import read_record
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry

@@ -1,0 +1,1 @@
+"""Where a case lies in the dataset: registration, field of view and the transform chain."""

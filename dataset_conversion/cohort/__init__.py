@@ -1,0 +1,1 @@
+"""The cases as a whole: patients, splits, remarks and tables."""

@@ -1,0 +1,1 @@
+"""CT series and structure sets: finding, proving, reading, drawing."""

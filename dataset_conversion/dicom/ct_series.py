@@ -1,0 +1,194 @@
+"""One CT series as an image in Hounsfield units on a proved grid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_chordoma.dataset_conversion.case_source import Patient
+from nnunet_chordoma.dataset_conversion.dicom.copies import without_copies
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import number, numbers
+from nnunet_chordoma.dataset_conversion.dicom.dicom_files import MULTIFRAME_CT, read_dataset
+from nnunet_chordoma.dataset_conversion.dicom.hounsfield import padding_to_air, require_hounsfield_type
+from nnunet_chordoma.dataset_conversion.dicom.multiframe import frame_attributes, source_instances
+from nnunet_chordoma.dataset_conversion.dicom.patient import read_patient
+from nnunet_chordoma.dataset_conversion.dicom.pixel_data import read_header
+from nnunet_chordoma.dataset_conversion.dicom.slice_geometry import SlicePlane, prove_grid
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.geometry import Geometry
+from nnunet_chordoma.images import Image
+
+
+@dataclass(frozen=True)
+class CtSlice:
+    """One slice: the file and frame (from 0) that hold its pixels, its plane, and what turns stored values into HU.
+
+    `padding` is the range of stored values that mean "no measurement" (PixelPaddingValue), if there is one.
+    """
+
+    path: Path
+    frame: int
+    plane: SlicePlane
+    slope: float
+    intercept: float
+    padding: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class CtSeries:
+    """Headers of one CT series, its grid proved; `slices` are in the order of the grid's z axis."""
+
+    slices: tuple[CtSlice, ...]
+    geometry: Geometry
+    series_uid: str
+    frame_of_reference_uid: str
+    patient_position: str
+    slice_uids: frozenset[str]
+    patient: Patient
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Each file once, in the order of the first of its slices along z."""
+        return tuple(dict.fromkeys(slice_.path for slice_ in self.slices))
+
+
+def read_headers(files: Sequence[Path], what: str) -> CtSeries:
+    """Read the headers of one series, single- or multi-frame, and prove its grid; no pixel is read.
+
+    Further copies of one instance are left out. Raises ChordomaError, beginning with `what`, for truncated files,
+    missing attributes, values in another unit than HU, two patients and what `prove_grid` refuses.
+    """
+    headers = [read_header(path, what) for path in files]
+    kept = without_copies(files, headers, what)
+    copies = len(files) - len(kept)
+    paths, headers = [files[i] for i in kept], [headers[i] for i in kept]
+    warnings: dict[str, None] = {}
+    tilts: set[float] = set()
+    slices = []
+    for path, header in zip(paths, headers, strict=True):
+        where = f"{what}: {path.name}"
+        several = str(header.get("SOPClassUID", "")) in MULTIFRAME_CT
+        for frame, attributes in enumerate(frame_attributes(header, where) if several else [header]):
+            place = f"{where}: frame {frame + 1}" if several else where
+            slices.append(_slice(path, frame, attributes, place))
+            warnings |= dict.fromkeys(require_hounsfield_type(attributes.get("RescaleType"), place))
+            tilts.add(_tilt_degrees(attributes))
+    _require_one_patient(headers, what)
+    geometry, order = prove_grid([slice_.plane for slice_ in slices], what)
+    return CtSeries(
+        tuple(slices[i] for i in order),
+        geometry,
+        _shared(headers, "SeriesInstanceUID", what),
+        _shared(headers, "FrameOfReferenceUID", what),
+        _shared(headers, "PatientPosition", what),
+        frozenset(str(header.get("SOPInstanceUID", "")) for header in headers).union(*map(source_instances, headers)),
+        read_patient(headers[0]),
+        (*warnings, *_tilt_warning(tilts)),
+        (f"{copies} file(s): copies of CT slices",) if copies else (),
+    )
+
+
+def read_hounsfield(series: CtSeries, what: str) -> Image:
+    """Voxels (z, y, x) as float32 HU, each slice with its own slope and intercept; padding becomes air.
+
+    Raises ChordomaError, beginning with `what`, for pixels that cannot be decoded.
+    """
+    voxels = np.empty(series.geometry.shape_zyx, dtype=np.float32)
+    by_file: dict[Path, list[int]] = defaultdict(list)
+    for z, slice_ in enumerate(series.slices):
+        by_file[slice_.path].append(z)
+    for path, places in by_file.items():
+        frames = _decoded(path, [series.slices[z].frame for z in places], what)
+        for z, stored in zip(places, frames, strict=True):
+            slice_ = series.slices[z]
+            voxels[z] = stored * slice_.slope + slice_.intercept
+            if slice_.padding is not None:
+                padding_to_air(voxels[z], (stored >= slice_.padding[0]) & (stored <= slice_.padding[1]))
+    return Image(voxels, series.geometry)
+
+
+def _decoded(path: Path, frames: Sequence[int], what: str) -> Iterator[NDArray[Any]]:
+    from pydicom.pixels import iter_pixels
+
+    dataset = read_dataset(path, what)
+    try:
+        yield from iter_pixels(dataset, indices=frames)
+    except Exception as error:
+        syntax = getattr(dataset.file_meta.TransferSyntaxUID, "name", "unknown")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ChordomaError(
+            f"{what}: the pixels of {path.name} (transfer syntax {syntax}) cannot be decoded ({reason}); "
+            "export the series again, uncompressed if need be"
+        ) from None
+
+
+def _slice(path: Path, frame: int, attributes: Any, where: str) -> CtSlice:
+    orientation = numbers(attributes, "ImageOrientationPatient", 6, where)
+    x, y, z = numbers(attributes, "ImagePositionPatient", 3, where)
+    between_rows, between_columns = numbers(attributes, "PixelSpacing", 2, where)
+    rows, columns = (int(number(attributes, name, where)) for name in ("Rows", "Columns"))
+    if min(between_rows, between_columns) <= 0:
+        raise ChordomaError(f"{where}: PixelSpacing must be positive, found {between_rows}, {between_columns}")
+    samples, photometric = attributes.get("SamplesPerPixel", 1), attributes.get("PhotometricInterpretation")
+    if samples != 1 or photometric != "MONOCHROME2":
+        raise ChordomaError(
+            f"{where}: expected MONOCHROME2 with one sample per pixel, found {photometric} with {samples}; "
+            "this is a picture, not a CT slice"
+        )
+    plane = SlicePlane(orientation, (x, y, z), (between_rows, between_columns), rows, columns)
+    slope, intercept = (number(attributes, name, where) for name in ("RescaleSlope", "RescaleIntercept"))
+    return CtSlice(path, frame, plane, slope, intercept, _padding(attributes, where))
+
+
+def _padding(attributes: Any, where: str) -> tuple[float, float] | None:
+    if attributes.get("PixelPaddingValue") is None:
+        return None
+    value = number(attributes, "PixelPaddingValue", where)
+    limit = attributes.get("PixelPaddingRangeLimit")
+    ends = (value, value if limit is None else number(attributes, "PixelPaddingRangeLimit", where))
+    return min(ends), max(ends)
+
+
+def _shared(headers: Sequence[Any], attribute: str, what: str) -> str:
+    values = sorted({str(header.get(attribute) or "") for header in headers})
+    if len(values) > 1:
+        raise ChordomaError(
+            f"{what}: expected one {attribute} in all CT slices, found {len(values)}: "
+            f"{', '.join(v or 'none' for v in values[:3])}; keep the slices of one acquisition"
+        )
+    return values[0]
+
+
+def _require_one_patient(headers: Sequence[Any], what: str) -> None:
+    patients = {read_patient(header).identifier for header in headers}
+    if len(patients) > 1:
+        # The identifiers themselves are not for terminals and logs.
+        raise ChordomaError(
+            f"{what}: expected the CT of one patient, found {len(patients)} different PatientID in one series; "
+            "keep the slices of one patient"
+        )
+
+
+def _tilt_warning(tilts: set[float]) -> tuple[str, ...]:
+    if tilts <= {0.0}:
+        return ()
+    return (
+        f"GantryDetectorTilt is {max(tilts, key=abs):g} degrees while the slice positions form a straight stack: "
+        "taken as corrected",
+    )
+
+
+def _tilt_degrees(attributes: Any) -> float:
+    # Only a remark hangs on it, so an unreadable value is no reason to refuse the series.
+    try:
+        return float(attributes.get("GantryDetectorTilt") or 0)
+    except (TypeError, ValueError):
+        return 0.0

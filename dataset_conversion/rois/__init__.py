@@ -1,0 +1,1 @@
+"""Which ROI is which structure."""

@@ -1,0 +1,1 @@
+"""Cases stored as volumes: images, masks, label maps and their names."""
