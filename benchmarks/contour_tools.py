@@ -13,10 +13,10 @@ import numpy as np
 from contoured_phantom import Phantom
 from numpy.typing import NDArray
 
-from nnunet_chordoma.dataset_conversion.ct_series import read_headers
-from nnunet_chordoma.dataset_conversion.dicom_files import scan
-from nnunet_chordoma.dataset_conversion.rasterise import rasterise
-from nnunet_chordoma.dataset_conversion.rtstruct import read_structure_set
+from nnunet_chordoma.dataset_conversion.dicom.ct_series import read_headers
+from nnunet_chordoma.dataset_conversion.dicom.dicom_files import scan
+from nnunet_chordoma.dataset_conversion.dicom.rasterise import rasterise
+from nnunet_chordoma.dataset_conversion.dicom.rtstruct import read_structure_set
 
 OURS = "chordoma-convert"
 INSTALL = "pip install --no-deps --target TOOLS dcmrtstruct2nii rt-utils opencv-python-headless termcolor"

@@ -18,6 +18,13 @@ from nnunet_chordoma.images import is_volume, read_geometry, stem
 from nnunet_chordoma.labels import LabelScheme
 
 KEY = "probabilities"
+COMPACT_SUFFIX = ".npz8"
+"""Compact copies, CASE.npz8: the same archive and key with one byte a value, in 255ths.
+
+A value is off by less than 1/255 (0.0039), sums are exact, and the order of two labels is never reversed, though
+they may become equal. Read here where CASE.npz is absent; nnU-Net does not look at them.
+"""
+COMPACT_LEVELS = 255
 SUM_TOLERANCE = 1e-3
 """Probabilities of a voxel may miss 1 by this much (rounding of half precision), not more."""
 
@@ -26,8 +33,8 @@ SUM_TOLERANCE = 1e-3
 class ProbabilityMaps:
     """A handle on one model's probabilities (label, z, y, x) for one case; nothing is read until asked.
 
-    The `.npz` is read without unpickling anything. The grid is that of the label map that
-    nnU-Net writes beside it; the `.pkl` is never loaded.
+    The `.npz`, or its compact copy, is read without unpickling anything. The grid is that of the label map
+    beside it; the `.pkl` is never loaded.
     """
 
     model: str
@@ -52,6 +59,8 @@ class ProbabilityMaps:
                         "predict with --save_probabilities"
                     )
                 values = archive[KEY]
+                if self.npz.suffix == COMPACT_SUFFIX and values.dtype == np.uint8:
+                    values = values / np.float32(COMPACT_LEVELS)
                 if values.dtype.kind != "f":
                     raise ChordomaError(f"{what}: expected floating-point numbers, found {values.dtype}")
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -99,15 +108,16 @@ def _check(values: NDArray[np.float32], what: str) -> None:
 def find_probability_maps(model: str, folder: Path) -> dict[str, ProbabilityMaps]:
     """Case name to probability maps in a prediction or validation folder, sorted by case.
 
-    Raises ChordomaError if there is none, or where the label map beside an .npz is missing.
+    A compact copy stands in for an .npz that is not there. Raises ChordomaError if there is neither, or where the
+    label map beside one is missing.
     """
     existing_folder(folder, f"model '{model}'")
     label_maps = {stem(path): path for path in folder.iterdir() if is_volume(path)}
     maps = {}
-    for npz in sorted(folder.glob("*.npz")):
+    archives = {path.stem: path for suffix in (COMPACT_SUFFIX, ".npz") for path in folder.glob(f"*{suffix}")}
+    for case, npz in sorted(archives.items()):
         if npz.name.startswith("."):
             continue
-        case = npz.name[: -len(".npz")]
         if case not in label_maps:
             raise ChordomaError(
                 f"model '{model}', case '{case}': expected the label map {case}.nii.gz beside {npz}; predict it again"

@@ -18,7 +18,9 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything; run again with it to continue.")],
     cases: Annotated[int, typer.Option(help="Patients to draw, two of them outliers without piriformis.")] = 16,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (default: 6).")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Batches in an epoch (default: 60).")] = None,
+    patches_per_image: Annotated[
+        int | None, typer.Option(min=1, help="Patches of each image in an epoch (default: 15).")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trainings at a time (default: 2 where there are 2 cores).")
     ] = None,
@@ -34,7 +36,9 @@ def demo(
     from nnunet_chordoma.demo.steps import DemoOptions
 
     cohort = CohortPlan(cases=cases, seed=seed)
-    options = DemoOptions(out.resolve(), cohort, epochs=epochs, iterations=iterations, device=_device(device))
+    options = DemoOptions(
+        out.resolve(), cohort, epochs=epochs, patches_per_image=patches_per_image, device=_device(device)
+    )
     run_demo(options, jobs or min(2, os.cpu_count() or 1))
 
 

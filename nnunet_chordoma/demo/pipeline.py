@@ -114,7 +114,7 @@ def _claim(options: DemoOptions) -> None:
         "package_version": __version__,
         "cohort": dataclasses.asdict(options.cohort),
         "epochs": options.epochs,
-        "iterations": options.iterations,
+        "patches_per_image": options.patches_per_image,
     }
     mark = options.out / "demo.json"
     if mark.is_file():

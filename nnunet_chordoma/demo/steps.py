@@ -36,7 +36,7 @@ class DemoOptions:
     validation_cases: int = 2
     test_cases: int = 4
     epochs: int | None = None
-    iterations: int | None = None
+    patches_per_image: int | None = None
     device: str = "cpu"
 
     @property
@@ -81,7 +81,7 @@ def stages(options: DemoOptions) -> list[list[Step]]:
     counts = (options.training_cases, options.validation_cases, options.test_cases)
     common = ("-d", DATASET_ID, "-c", DEMO_CONFIGURATION, "-p", PLANS)
     settings = [*(("--epochs", options.epochs) if options.epochs else ())]
-    settings += [*(("--iterations", options.iterations) if options.iterations else ())]
+    settings += [*(("--patches-per-image", options.patches_per_image) if options.patches_per_image else ())]
 
     convert = Step(
         "convert",

@@ -5,6 +5,8 @@ from nnunet_chordoma.training.trainers import (
     ChordomaTrainerDice,
     ChordomaTrainerResCE,
     ChordomaTrainerResDice,
+    ChordomaTrainerResEncDiceCE,
+    ChordomaTrainerResEncWCE,
     ChordomaTrainerResWCE,
     ChordomaTrainerWCE,
 )
@@ -14,6 +16,8 @@ __all__ = [
     "ChordomaTrainerDice",
     "ChordomaTrainerResCE",
     "ChordomaTrainerResDice",
+    "ChordomaTrainerResEncDiceCE",
+    "ChordomaTrainerResEncWCE",
     "ChordomaTrainerResWCE",
     "ChordomaTrainerWCE",
 ]

@@ -26,10 +26,17 @@ SMALL_ROTATION_RADIANS = np.deg2rad(15.0)
 
 
 class AirPaddedSpatialTransform(SpatialTransform):  # type: ignore[misc]
-    """Rotation and elastic deformation; what enters from beyond the patch is its darkest value and background."""
+    """Rotation and elastic deformation; what enters from beyond the patch is air and background.
+
+    `air` among the data is the value of air, else the patch's lowest value.
+    """
+
+    def get_parameters(self, **data: Any) -> dict[str, Any]:
+        air = data["air"] if "air" in data else float(data["image"].min())
+        return {**super().get_parameters(**data), "air": air}
 
     def _apply_to_image(self, img: torch.Tensor, **params: Any) -> torch.Tensor:
-        self.padding_value_image = float(img.min())
+        self.padding_value_image = params["air"]
         return super()._apply_to_image(img, **params)
 
 

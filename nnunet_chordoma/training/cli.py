@@ -8,6 +8,7 @@ import typer
 
 from nnunet_chordoma import console
 from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
+from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS, parse_class_weights
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,10 +26,20 @@ def plan(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Patches in a batch.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs of a training.")] = None,
-    iterations: Annotated[
-        int | None, typer.Option(help="Batches in an epoch; by default 60 patches of every training image.")
+    patches_per_image: Annotated[
+        int | None, typer.Option(help="Patches of each image in an epoch; by default all of the grid, the paper's 60.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's initial learning rate.")] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Weights of the WCE trainers: {', '.join(CLASS_WEIGHTS)}, or gtv=0.25,body=0.05,... for all labels."
+        ),
+    ] = None,
+    activation_checkpointing: Annotated[
+        bool, typer.Option("--activation-checkpointing", help="Less GPU memory for about a third more time.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation (default: 0).")] = None,
     workers: Annotated[int, typer.Option(help="Processes that preprocess cases.")] = 1,
 ) -> None:
     """Write ChordomaPlans for dataset N and preprocess it.
@@ -44,8 +55,11 @@ def plan(
             name,
             batch_size=batch_size,
             max_epochs=epochs,
-            iterations_per_epoch=iterations,
+            patches_per_image=patches_per_image,
             learning_rate=learning_rate,
+            class_weights=None if class_weights is None else parse_class_weights(class_weights),
+            activation_checkpointing=activation_checkpointing or None,
+            seed=seed,
         )
         for name in names
     ]

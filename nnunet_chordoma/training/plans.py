@@ -23,6 +23,7 @@ from nnunet_chordoma.layout import (
     find_dataset,
     nnunet_folder,
 )
+from nnunet_chordoma.training.architecture import residual_encoder
 from nnunet_chordoma.training.settings import PLANS_KEY, SMALL, TrainingSettings
 
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -51,12 +52,8 @@ class Configuration:
             "batch_dice": False,
             "normalization_schemes": ["ZScoreNormalization"],
             "use_mask_for_norm": [False],
-            "architecture": {
-                # What our trainers build is named by the trainer; nnU-Net wants an entry all the same.
-                "network_class_name": "nnunet_chordoma.training.networks.UNet3D",
-                "arch_kwargs": {"features": list(self.settings.unet_features)},
-                "_kw_requires_import": [],
-            },
+            # What nnU-Net itself builds, and our ResEnc trainers; the paper's networks are in our own entry.
+            "architecture": residual_encoder(SPACING_MM, self.patch_size, self.settings.residual_encoder_width),
             PLANS_KEY: self.settings.to_plans(),
         }
 
@@ -76,9 +73,9 @@ def configured(name: str, **changes: Any) -> Configuration:
         raise ChordomaError(f"unknown configuration '{name}'; expected one of {', '.join(CONFIGURATIONS)}")
     configuration = CONFIGURATIONS[name]
     given = {k: v for k, v in changes.items() if v is not None}
-    if wrong := [f"{k}={v}" for k, v in given.items() if v <= 0]:
-        raise ChordomaError(f"settings must be positive, found {', '.join(wrong)}")
     batch_size = given.pop("batch_size", configuration.batch_size)
+    if batch_size < 1:
+        raise ChordomaError(f"the batch size must be 1 or more, found {batch_size}")
     settings = dataclasses.replace(configuration.settings, **given)
     return dataclasses.replace(configuration, batch_size=batch_size, settings=settings)
 

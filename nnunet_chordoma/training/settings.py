@@ -7,13 +7,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.training.losses import CLASS_WEIGHTS
+from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS
 from nnunet_chordoma.training.networks import RESIDUAL_UNET_FEATURES, UNET_FEATURES
 
 PLANS_KEY = "chordoma"
-PATCHES_PER_IMAGE = 60
-"""Stride 16 x 16 x 32 over 182 x 157 x 216 voxels gives 5 x 3 x 4 patches of 128^3 (section 2.3.2)."""
-
 Augmentation = Literal["paper", "flips"]
 
 
@@ -21,10 +18,12 @@ Augmentation = Literal["paper", "flips"]
 class TrainingSettings:
     """The paper's choices (section 2.3.2, appendix B) as defaults.
 
-    `iterations_per_epoch` None means as many patches as the paper's epoch has, 60 for every training image,
-    and likewise for `validation_iterations` and the validation images. nnU-Net's loader draws their positions
-    at random, where the paper takes those of a grid. `foreground_oversampling` is the share of a batch that
-    nnU-Net centres on a structure; the paper has no such preference.
+    An epoch passes every patch of the grid of every image (see `patches`), or with `patches_per_image` only so many
+    of each: other ones in each epoch for training, always the same for validation.
+
+    `seed` decides the first weights, the order of the patches and their augmentation; with the same seed two runs
+    on a CPU are equal. `activation_checkpointing` fits the paper's networks into less GPU memory.
+    `residual_encoder_width` is the number of feature maps with which nnU-Net's residual encoder begins.
     """
 
     learning_rate: float = 1e-4
@@ -33,13 +32,22 @@ class TrainingSettings:
     weight_decay: float = 1e-5
     max_epochs: int = 200
     patience_epochs: int = 10
-    iterations_per_epoch: int | None = None
-    validation_iterations: int | None = None
-    foreground_oversampling: float = 0.0
+    patches_per_image: int | None = None
+    seed: int = 0
     augmentation: Augmentation = "paper"
     unet_features: tuple[int, ...] = UNET_FEATURES
     residual_unet_features: tuple[int, ...] = RESIDUAL_UNET_FEATURES
+    residual_encoder_width: int = 32
+    activation_checkpointing: bool = False
     class_weights: Mapping[str, float] = field(default_factory=lambda: dict(CLASS_WEIGHTS["best"]))
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "max_epochs", "patience_epochs", "learning_rate_epochs", "patches_per_image"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+                raise ChordomaError(f"the training setting {name} must be positive, found {value}")
+        if not (isinstance(self.seed, int) and self.seed >= 0):
+            raise ChordomaError(f"the training setting seed must be a whole number of 0 or more, found {self.seed}")
 
     def to_plans(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,11 +75,10 @@ SMALL = TrainingSettings(
     learning_rate=1e-2,
     learning_rate_epochs=2,
     max_epochs=6,
-    iterations_per_epoch=60,
-    validation_iterations=8,
-    foreground_oversampling=0.33,
+    patches_per_image=15,
     augmentation="flips",
     unet_features=(16, 32, 64),
     residual_unet_features=(16, 32, 64),
+    residual_encoder_width=8,
 )
 """Settings of the small configuration: learns the demonstration phantom on two CPU cores in minutes."""

@@ -25,7 +25,8 @@ class Demo:
     def __init__(self, out):
         self.out = out
         # Fewer patients and shorter trainings than by default; everything else is the same.
-        self.command = [BIN / "chordoma-demo", "--out", out, "--cases", "12", "--epochs", "4", "--iterations", "35"]
+        small = ["--cases", "12", "--epochs", "4", "--patches-per-image", "18"]
+        self.command = [BIN / "chordoma-demo", "--out", out, *small]
         self.printed = ""
 
     def start(self):
@@ -100,7 +101,7 @@ def test_scores_are_complete(demo):
 
 
 def test_the_networks_learn(demo):
-    """With 4 training cases and 140 iterations, a fraction of the default, muscles must be found by the average."""
+    """With 4 training cases and 144 iterations, a fraction of the default, muscles must be found by the average."""
     scores = pd.read_csv(demo.out / "scores.csv")
     chosen = scores[
         (scores["metric"] == "VDSC") & (scores["model"] == "average_ensemble") & (scores["split"] == "test")

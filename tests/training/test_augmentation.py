@@ -55,14 +55,41 @@ def test_what_enters_from_outside_is_air_and_background():
         mode_seg="nearest",
         padding_mode_image="constant",
     )
-    data = {
-        "image": torch.full((1, 16, 16, 16), 5.0),
-        "segmentation": torch.full((1, 16, 16, 16), 4, dtype=torch.int16),
-    }
-    data["image"][0, 8, 8, 8] = -3.0
-    out = transform(**data)
+
+    def data():
+        image = torch.full((1, 16, 16, 16), 5.0)
+        image[0, 8, 8, 8] = -3.0
+        return {"image": image, "segmentation": torch.full((1, 16, 16, 16), 4, dtype=torch.int16)}
+
+    out = transform(**data())
     assert out["segmentation"][0, 0, 0, 0] == 0
     assert out["image"][0, 0, 0, 0] == pytest.approx(-3.0)
+    # A patch from the middle of the body has no air of its own.
+    assert transform(**data(), air=-9.0)["image"][0, 0, 0, 0] == pytest.approx(-9.0)
+
+
+def test_labels_are_moved_by_nearest_neighbour():
+    """Between labels 1 and 7 nothing in between may appear, and every voxel keeps exactly one of them."""
+    transforms = training_transforms((16, 16, 16), "paper")
+    for _ in range(60):
+        segmentation = torch.ones(1, 16, 16, 16, dtype=torch.int16)
+        segmentation[:, :, :8] = 7
+        out = transforms(image=segmentation.float(), segmentation=segmentation, air=-1.0)
+        assert set(out["segmentation"].unique().tolist()) <= {0, 1, 7}
+
+
+def test_the_seven_transforms_in_the_order_of_the_reference_implementation():
+    names = [type(getattr(t, "transform", t)).__name__ for t in training_transforms((16, 16, 16), "paper").transforms]
+    assert names == [
+        "MirrorTransform",
+        "Rot90Transform",
+        # Small rotation and elastic deformation in one resampling.
+        "AirPaddedSpatialTransform",
+        "ContrastTransform",
+        "GaussianNoiseTransform",
+        "PoissonNoiseTransform",
+        "RemoveLabelTransform",
+    ]
 
 
 def test_voxels_beyond_the_image_become_background():

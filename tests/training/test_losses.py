@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import CHORDOMA
-from nnunet_chordoma.training.losses import CLASS_WEIGHTS, CrossEntropyLoss, SoftDiceLoss, class_weights
+from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS, class_weights, parse_class_weights
+from nnunet_chordoma.training.losses import CrossEntropyLoss, SoftDiceLoss
 
 
 def example(labels=4, dtype=torch.float64):
@@ -82,6 +83,58 @@ def test_all_four_candidates_sum_to_one():
     assert len(CLASS_WEIGHTS) == 4
     for weights in CLASS_WEIGHTS.values():
         assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_the_four_candidates_as_printed():
+    order = ("gtv", *CHORDOMA.names[3:], "background", "body")
+    printed = {
+        "best": (0.25, 0.1, 0.1, 0.1, 0.15, 0.2, 0.05, 0.05),
+        "small_muscles": (0.25, 0.05, 0.05, 0.25, 0.05, 0.25, 0.05, 0.05),
+        "balanced": (0.2, 0.1, 0.1, 0.2, 0.1, 0.2, 0.05, 0.05),
+        "gtv_and_piriformis": (0.3, 0.05, 0.05, 0.1, 0.1, 0.3, 0.05, 0.05),
+    }
+    assert {name: tuple(weights[label] for label in order) for name, weights in CLASS_WEIGHTS.items()} == printed
+
+
+def test_dice_equals_the_reference_implementations():
+    losses = pytest.importorskip("pytorch3dunet.unet3d.losses", reason="pytorch3dunet is not installed")
+    scores, target = example(5)
+    expected = losses.DiceLoss()(scores, torch.from_numpy(one_hot(target, 5)).double())
+    assert SoftDiceLoss()(functional.logsigmoid(scores), target).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [SoftDiceLoss(), CrossEntropyLoss(), CrossEntropyLoss((0.1, 0.2, 0.3, 0.4))])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_scores_lose_no_more_than_their_own_rounding(loss, dtype):
+    scores, target = example()
+    to_input = functional.logsigmoid if isinstance(loss, SoftDiceLoss) else (lambda x: x)
+    rounded = to_input(scores).to(dtype)
+    assert loss(rounded, target).item() == pytest.approx(loss(rounded.double(), target).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_in_half_precision_have_the_right_direction(dtype):
+    scores, target = example()
+    for loss in (CrossEntropyLoss(), CrossEntropyLoss((0.1, 0.2, 0.3, 0.4))):
+        exact, half = scores.clone().requires_grad_(), scores.to(dtype).requires_grad_()
+        loss(exact, target).backward()
+        loss(half, target).backward()
+        assert functional.cosine_similarity(exact.grad.flatten(), half.grad.double().flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [("balanced", CLASS_WEIGHTS["balanced"]), ("gtv=2, body=0,x=1e-1", {"gtv": 2.0, "body": 0.0, "x": 0.1})],
+)
+def test_weights_can_be_named_or_given(text, weights):
+    assert parse_class_weights(text) == weights
+
+
+@pytest.mark.parametrize("text", ["", "worst", "gtv", "gtv=", "gtv=much", "gtv=-1", "gtv=nan", "gtv=inf"])
+def test_what_is_no_weight_is_refused(text):
+    with pytest.raises(ChordomaError, match="balanced") as caught:
+        parse_class_weights(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_for_other_labels_are_refused():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_chordoma.training.networks import ResidualUNet3D, UNet3D
 
@@ -94,6 +95,88 @@ def test_the_residual_unet_is_what_the_notes_describe():
     features = residual_block(joined, network.decoder[0])
     expected = functional.conv3d(features, network.head.weight, network.head.bias)
     torch.testing.assert_close(network(x), expected)
+
+
+def reference(network, out_channels, features):
+    """The public implementation [28] of the same network."""
+    models = pytest.importorskip("pytorch3dunet.unet3d.model", reason="pytorch3dunet is not installed")
+    return getattr(models, network.__name__)(1, out_channels, f_maps=list(features), layer_order="gcr", num_groups=8)
+
+
+def copy_weights(network, theirs):
+    """Same tensors in the same places; the reference counts decoder levels from the deepest one."""
+    blocks = [(ours, other.basic_module) for ours, other in zip(network.encoder, theirs.encoders, strict=True)]
+    for level, other in enumerate(reversed(theirs.decoders)):
+        blocks.append((network.decoder[level], other.basic_module))
+        if hasattr(network, "upsampling"):
+            blocks.append((network.upsampling[level], other.upsampling))
+    blocks.append((network.head, theirs.final_conv))
+    with torch.no_grad():
+        for ours, other in blocks:
+            for mine, yours in zip(ours.parameters(), other.parameters(), strict=True):
+                mine.copy_(yours.normal_(1, 0.3) if yours.dim() == 1 else yours)
+    assert sum(p.numel() for pair in blocks for p in pair[0].parameters()) == parameters(network)
+
+
+@pytest.mark.parametrize("network", [UNet3D, ResidualUNet3D])
+@pytest.mark.parametrize(
+    ("features", "shape"),
+    [((8, 16, 32), (16, 16, 16)), ((8, 16, 32), (13, 18, 11)), ((16, 32, 64, 128), (24, 19, 30)), ((8, 32), (5, 6, 7))],
+)
+def test_the_same_weights_compute_what_the_reference_implementation_computes(network, features, shape):
+    torch.manual_seed(3)
+    theirs = reference(network, 8, features).train()
+    ours = network(1, 8, features)
+    copy_weights(ours, theirs)
+    x = torch.randn(2, 1, *shape)
+    with torch.no_grad():
+        expected, got = theirs(x, return_logits=True)[1], ours(x)
+    assert expected.std() > 0.01
+    assert (got - expected).abs().max() < 1e-4
+
+
+def run(network, x):
+    """Output, gradients, and the bytes that the forward pass keeps for the backward pass."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    network.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        out = network(x)
+    out.square().mean().backward()
+    return out.detach(), [p.grad.clone() for p in network.parameters()], sum(kept.values())
+
+
+@pytest.mark.parametrize("network", [UNet3D, ResidualUNet3D])
+def test_activation_checkpointing_changes_memory_and_nothing_else(network):
+    torch.manual_seed(4)
+    plain = network(1, 3, SMALL)
+    saving = network(1, 3, SMALL, activation_checkpointing=True)
+    saving.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 1, 17, 16, 12)
+    (out, gradients, kept), (out_2, gradients_2, kept_2) = run(plain, x), run(saving, x)
+    torch.testing.assert_close(out, out_2, rtol=0, atol=0)
+    torch.testing.assert_close(gradients, gradients_2, rtol=0, atol=0)
+    assert kept_2 < kept / 2
+
+
+@pytest.mark.parametrize("network", [UNet3D, ResidualUNet3D])
+def test_the_memory_format_does_not_matter(network):
+    torch.manual_seed(5)
+    made = network(1, 3, SMALL)
+    x = torch.randn(1, 1, 8, 9, 10)
+    expected = made(x)
+    torch.testing.assert_close(made.to(memory_format=torch.channels_last_3d)(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "teraflop"), [(UNet3D, 3.79), (ResidualUNet3D, 3.76)])
+def test_a_forward_pass_of_a_128_cube_costs(network, teraflop):
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network(1, 8)(torch.empty(1, 1, 128, 128, 128))
+    assert counter.get_total_flops() / 1e12 == pytest.approx(teraflop, abs=0.005)
 
 
 @pytest.mark.parametrize("features", [(8,), (), (8, 12)])

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def trained(nnunet):
-    nnunet.plan(epochs=2, iterations=2)
+    nnunet.plan(epochs=2, patches_per_image=1)
     nnunet.run("nnUNetv2_train", *nnunet.train_arguments("ChordomaTrainerDice"))
     return nnunet
 
@@ -74,6 +74,16 @@ def test_predictions_with_probabilities_by_nnunets_own_command(trained, tmp_path
     np.testing.assert_allclose(again, validation, atol=2e-2)
 
 
+def test_nnunets_own_architecture_trains_with_worker_processes_and_exports_probabilities(trained, monkeypatch):
+    monkeypatch.setitem(trained.environment, "nnUNet_n_proc_DA", "2")
+    trainer = "ChordomaTrainerResEncDiceCE"
+    trained.run("nnUNetv2_train", *trained.train_arguments(trainer))
+    probabilities = np.load(trained.fold(trainer) / "validation" / "c.npz")["probabilities"]
+    assert probabilities.shape == (8, 52, 40, 44)
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-3)
+    assert "An epoch has 3 patches of 3 training images, 1 of 1 validation images." in trained.log(trainer)
+
+
 @pytest.mark.parametrize("part", ["imagesTr/a_0000", "labelsTr/b"])
 def test_a_truncated_file_is_found_before_planning(trained, tmp_path, part):
     shutil.copytree(trained.raw, tmp_path / trained.raw.name)
@@ -116,7 +126,7 @@ def test_a_fold_that_the_splits_lack_is_refused(trained):
 
 
 def test_a_killed_training_goes_on_where_it_stopped(nnunet):
-    nnunet.plan(epochs=3, iterations=2)
+    nnunet.plan(epochs=3, patches_per_image=1)
     trainer = "ChordomaTrainerResWCE"
     process = subprocess.Popen(
         nnunet.command("nnUNetv2_train", *nnunet.train_arguments(trainer)),
@@ -139,7 +149,7 @@ def test_a_killed_training_goes_on_where_it_stopped(nnunet):
 
 def test_a_kill_between_log_and_checkpoint_never_loses_the_best_weights(nnunet):
     """nnU-Net draws its progress plot between the two, for seconds; the process dies there in the second epoch."""
-    nnunet.plan(epochs=3, iterations=2)
+    nnunet.plan(epochs=3, patches_per_image=1)
     trainer = "ChordomaTrainerDice"
     code = (
         "import os, sys\n"
@@ -163,8 +173,8 @@ def test_a_kill_between_log_and_checkpoint_never_loses_the_best_weights(nnunet):
 
 
 def test_training_stops_when_the_validation_loss_no_longer_falls(nnunet):
-    # A senseless learning rate: after the first epochs nothing gets better.
-    nnunet.plan(epochs=60, iterations=1, learning_rate=30)
+    # Steps too small to change anything: no epoch is better than the first.
+    nnunet.plan(epochs=60, patches_per_image=1, learning_rate=1e-30)
     trainer = "ChordomaTrainerCE"
     nnunet.run("nnUNetv2_train", *nnunet.train_arguments(trainer))
     final = torch.load(nnunet.fold(trainer) / "checkpoint_final.pth", weights_only=False)

@@ -37,6 +37,14 @@ def test_unknown_and_missing_settings_are_refused(change):
         TrainingSettings.from_plans(plans)
 
 
+@pytest.mark.parametrize(
+    "change", [{"patches_per_image": 0}, {"learning_rate": -1.0}, {"learning_rate": "fast"}, {"seed": -1}]
+)
+def test_senseless_settings_are_refused(change):
+    with pytest.raises(ChordomaError, match=next(iter(change))):
+        TrainingSettings.from_plans({"chordoma": stored(TrainingSettings())["chordoma"] | change})
+
+
 def test_plans_without_our_entry_are_refused():
     with pytest.raises(ChordomaError, match="chordoma-plan"):
         TrainingSettings.from_plans({})
@@ -48,6 +56,19 @@ def test_the_full_configuration_is_the_papers():
     assert entry["patch_size"] == [128, 128, 128]
     assert entry["normalization_schemes"] == ["ZScoreNormalization"]
     assert entry["use_mask_for_norm"] == [False]
+    assert entry["batch_dice"] is False
+
+
+def test_the_plans_describe_nnunets_own_network_for_our_patches():
+    """What nnU-Net 2.8's residual encoder planner chooses for patches of 128^3."""
+    kwargs = CONFIGURATIONS["3d_chordoma"].to_plans()["architecture"]["arch_kwargs"]
+    assert kwargs["features_per_stage"] == [32, 64, 128, 256, 320, 320]
+    assert kwargs["n_blocks_per_stage"] == [1, 3, 4, 6, 6, 6]
+    assert kwargs["n_conv_per_stage_decoder"] == [1, 1, 1, 1, 1]
+    assert kwargs["strides"] == [[1, 1, 1]] + [[2, 2, 2]] * 5
+    small = CONFIGURATIONS["3d_chordoma_demo"].to_plans()["architecture"]["arch_kwargs"]
+    assert small["features_per_stage"] == [8, 16, 32, 64]
+    assert small["strides"] == [[1, 1, 1]] + [[2, 2, 2]] * 3
 
 
 def test_configurations_are_added_beside_nnunets_own():
@@ -62,5 +83,11 @@ def test_configurations_are_added_beside_nnunets_own():
 def test_unknown_configurations_and_senseless_numbers_are_refused():
     with pytest.raises(ChordomaError, match="3d_fullres"):
         configured("3d_fullres")
-    with pytest.raises(ChordomaError, match="max_epochs=0"):
+    with pytest.raises(ChordomaError, match="max_epochs must be positive, found 0"):
         configured("3d_chordoma", max_epochs=0)
+    with pytest.raises(ChordomaError, match="batch size must be 1 or more, found 0"):
+        configured("3d_chordoma", batch_size=0)
+
+
+def test_the_seed_may_be_0():
+    assert configured("3d_chordoma", seed=0).settings.seed == 0

@@ -1,18 +1,28 @@
+import importlib
 import json
+import pickle
 import subprocess
 import sys
 
 import pytest
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
+from nnunet_chordoma.__main__ import trainer_path
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.training import trainers
+from nnunet_chordoma.training.base_trainer import SteppedLearningRate
+from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS
 from nnunet_chordoma.training.losses import CrossEntropyLoss, SoftDiceLoss
 from nnunet_chordoma.training.networks import ResidualUNet3D, UNet3D
 from nnunet_chordoma.training.plans import CONFIGURATIONS
+from nnunet_chordoma.training.refusal import PlansRefusedError, check_plans
 from nnunet_chordoma.training.settings import SMALL
-from nnunet_chordoma.training.trainers import SteppedLearningRate, check_plans
+from nnunet_chordoma.training.steps import half_precision
 
 SIX = {
     "ChordomaTrainerDice": (UNet3D, SoftDiceLoss, None),
@@ -86,7 +96,7 @@ def test_our_plans_are_accepted():
 
 
 def test_a_refusal_ends_a_program_with_one_line():
-    code = "from nnunet_chordoma.training.trainers import check_plans; check_plans({'configurations': {}}, 'x')"
+    code = "from nnunet_chordoma.training.refusal import check_plans; check_plans({'configurations': {}}, 'x')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: the plans have no configuration 'x'")
@@ -100,3 +110,63 @@ def test_the_scheduler_sets_the_rate_of_its_epoch():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.7**2)
     schedule.step(0)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_a_refusal_can_pass_between_processes():
+    again = pickle.loads(pickle.dumps(PlansRefusedError("no such fold")))
+    assert (str(again), again.code) == ("no such fold", "error: no such fold")
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_gpus_compute_in_bfloat16_where_they_can(monkeypatch, bf16, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    assert half_precision(torch.device("cuda")) is expected
+    assert half_precision(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("name", ["ChordomaTrainerResEncWCE", "ChordomaTrainerResEncDiceCE"])
+def test_residual_encoder_trainers_are_nnunets_own_but_for_the_loss(preprocessed, name):
+    trainer = preprocessed.trainer(name)
+    trainer.initialize()
+    assert type(trainer.network).__module__.startswith("dynamic_network_architectures.")
+    assert isinstance(trainer.loss, DeepSupervisionWrapper)
+    weights = torch.tensor(trainer.loss.weight_factors)
+    assert weights.tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    if name.endswith("WCE"):
+        assert trainer.loss.loss.weight.tolist() == [0.05, 0.05, 0.25, 0.1, 0.1, 0.1, 0.15, 0.2]
+    else:
+        assert isinstance(trainer.loss.loss, DC_and_CE_loss)
+    rotation, dummy_2d, box, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    assert all(b > p for b, p in zip(box, (40, 32, 32), strict=True))
+    assert trainer.inference_allowed_mirroring_axes is None
+    scales = trainer._get_deep_supervision_scales()
+    ours = trainer.get_training_transforms((40, 32, 32), rotation, scales, axes, dummy_2d)
+    theirs = nnUNetTrainer.get_training_transforms((40, 32, 32), rotation, scales, axes, dummy_2d)
+    assert str(ours) == str(theirs)
+
+
+def test_other_class_weights_come_from_the_plans(preprocessed):
+    trainer = preprocessed.trainer("ChordomaTrainerWCE", class_weights=CLASS_WEIGHTS["balanced"])
+    assert trainer._build_loss().weight.tolist() == [0.05, 0.05, 0.2, 0.1, 0.1, 0.2, 0.1, 0.2]
+
+
+def test_class_weights_for_other_labels_are_refused_in_one_line(preprocessed):
+    trainer = preprocessed.trainer("ChordomaTrainerResEncWCE", class_weights={"gtv": 1.0})
+    with pytest.raises(PlansRefusedError, match=r"given for gtv, but the labels are .* chordoma-plan --class-weights"):
+        trainer.initialize()
+
+
+@pytest.mark.parametrize("name", ["ChordomaTrainerDice", "ChordomaTrainerResCE"])
+def test_activation_checkpointing_comes_from_the_plans(preprocessed, name):
+    for wanted in (True, False):
+        trainer = preprocessed.trainer(name, activation_checkpointing=wanted or None)
+        trainer.initialize()
+        assert trainer.network.activation_checkpointing is wanted
+
+
+def test_nnunet_finds_every_trainer(monkeypatch):
+    listed = importlib.import_module("nnunet_chordoma.ext_trainers.chordoma_trainers").__all__
+    assert set(listed) == {*SIX, "ChordomaTrainerResEncWCE", "ChordomaTrainerResEncDiceCE"}
+    monkeypatch.setenv("nnUNet_extTrainer", trainer_path({}))
+    for name in listed:
+        assert recursive_find_trainer_class_by_name(name) is getattr(trainers, name)

@@ -1,0 +1,67 @@
+"""What a trainer refuses to start with, said in one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import torch.distributed as dist
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
+from nnunet_chordoma.training.plans import PATCH_SIZE, SPACING_MM
+from nnunet_chordoma.training.settings import TrainingSettings
+
+_RANK_0_SPEAKS_S = 10.0
+
+
+class PlansRefusedError(ChordomaError, SystemExit):
+    """Plans or splits that a trainer does not accept.
+
+    It is also a SystemExit, so nnUNetv2_train ends with this one line and status 1 instead of a traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = f"error: {message}"
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise PlansRefusedError; with several GPUs rank 0 alone says why, in the same one line."""
+    error = PlansRefusedError(message)
+    if not (dist.is_available() and dist.is_initialized()):
+        raise error
+    if dist.get_rank():
+        # nnU-Net ends all ranks as soon as one has ended, and rank 0 must have spoken by then.
+        time.sleep(_RANK_0_SPEAKS_S)
+        raise SystemExit(1)
+    # torch shows the traceback of every Exception of a rank; a plain SystemExit prints its line and no more.
+    raise SystemExit(error.code)
+
+
+def check_plans(plans: Mapping[str, Any], configuration: str) -> TrainingSettings:
+    """Settings of a configuration; refuses all but 2 mm and 128^3 patches unless it is our small configuration.
+
+    Raises PlansRefusedError, whose line names the fix.
+    """
+    fix = f"run chordoma-plan and train {CONFIGURATION} with -p {PLANS}"
+    if configuration not in plans["configurations"]:
+        refuse(f"the plans have no configuration '{configuration}'; {fix}")
+    found = PlansManager(plans).get_configuration(configuration)
+    spacing, patch = [float(v) for v in found.spacing], [int(v) for v in found.patch_size]
+    if not np.allclose(spacing, SPACING_MM, rtol=0, atol=1e-4):
+        refuse(
+            f"configuration '{configuration}' has a spacing of {spacing} mm, these trainers need 2 x 2 x 2 mm; {fix}"
+        )
+    if configuration != DEMO_CONFIGURATION and patch != list(PATCH_SIZE):
+        refuse(
+            f"configuration '{configuration}' has patches of {patch} voxels, these trainers need "
+            f"128 x 128 x 128 (only {DEMO_CONFIGURATION} may be smaller); {fix}"
+        )
+    try:
+        return TrainingSettings.from_plans(found.configuration)
+    except ChordomaError as error:
+        refuse(f"configuration '{configuration}': {error}")

@@ -1,0 +1,89 @@
+"""Early stopping, and which weights a training keeps (section 2.3.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_chordoma.training.progress import MEAN_IOU, PICTURE, add_keys, best_epoch, draw_progress
+
+
+class _Stopped(Exception):  # noqa: N818 - control flow, not an error
+    """Leaves nnU-Net's epoch loop early."""
+
+
+class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
+    """Stops after `patience_epochs` without a lower validation loss and delivers the weights of the lowest.
+
+    The state is the log of the validation losses, which nnU-Net keeps in its checkpoints, so it survives resuming.
+    """
+
+    def epochs_without_improvement(self) -> int:
+        """Epochs since the lowest validation loss."""
+        losses = self.logger.get_value("val_losses", step=None)
+        return len(losses) - 1 - best_epoch(losses) if losses else 0
+
+    def run_training(self) -> None:
+        """nnU-Net's loop, left once the validation loss has not improved for the patience of the plans."""
+        if self.epochs_without_improvement() >= self.settings.patience_epochs:
+            self.print_to_log_file("The training had stopped already: no better validation loss was in sight.")
+            # It may have been killed between stopping and delivering.
+            self.on_train_end()
+            return
+        try:
+            super().run_training()
+        except _Stopped:
+            self.on_train_end()
+
+    def on_epoch_end(self) -> None:
+        self.print_to_log_file(f"Mean IoU of all labels {self.logger.get_value(MEAN_IOU, step=-1):.4f}")
+        super().on_epoch_end()
+        if self.local_rank == 0:
+            log = self.logger.local_logger.my_fantastic_logging
+            draw_progress(log, self.scheme.names, Path(self.output_folder) / PICTURE)
+        waited = self.epochs_without_improvement()
+        # The base class has already counted this epoch up, and save_checkpoint counts up once more.
+        self.current_epoch -= 1
+        if waited == 0:
+            self.save_checkpoint(str(self._best_checkpoint))
+        # Only after the best one: a resumed log must never name an epoch whose weights were not kept.
+        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        self.current_epoch += 1
+        if waited >= self.settings.patience_epochs:
+            self.print_to_log_file(f"Stopping: {waited} epochs without a better validation loss.")
+            raise _Stopped
+
+    @property
+    def _best_checkpoint(self) -> Path:
+        return Path(self.output_folder) / "checkpoint_best.pth"
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write aside, then rename: an interruption while saving must not cost the checkpoint before it."""
+        aside = Path(f"{filename}.partial")
+        super().save_checkpoint(str(aside))
+        if aside.exists():
+            aside.replace(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
+        super().load_checkpoint(filename_or_checkpoint)
+        # A checkpoint of an older version has no IoU.
+        log = self.logger.local_logger.my_fantastic_logging
+        add_keys(log, len(log["val_losses"]))
+
+    def on_train_end(self) -> None:
+        """Deliver the weights of the lowest validation loss, so that checkpoint_final holds the paper's model."""
+        if self.disable_checkpointing:
+            super().on_train_end()
+            return
+        if self.is_ddp:
+            # Rank 0 may still be writing the checkpoint of the last epoch.
+            dist.barrier()
+        best = torch.load(self._best_checkpoint, map_location="cpu", weights_only=False)
+        network = self.network.module if self.is_ddp else self.network
+        getattr(network, "_orig_mod", network).load_state_dict(best["network_weights"])
+        self.print_to_log_file(f"Keeping the network of epoch {best['current_epoch'] - 1}, the lowest validation loss.")
+        super().on_train_end()
