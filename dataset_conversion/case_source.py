@@ -117,5 +117,5 @@ class CaseSource(Protocol):
         ...
 
     def input_files(self) -> Mapping[str, Sequence[Path]]:
-        """Files by role (`image`, `structures`, or a ROI key), in a fixed order."""
+        """Files by role (`image`, `structures`, or `roi:` and a ROI key), in a fixed order."""
         ...

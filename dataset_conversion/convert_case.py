@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnunet_chordoma import __version__
+from nnunet_chordoma.dataset_conversion.alignment.field_of_view import SPACING_MM
 from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
 from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
+from nnunet_chordoma.dataset_conversion.code_version import code_version
 from nnunet_chordoma.dataset_conversion.dicom.hounsfield import LOWEST_HU
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase
+from nnunet_chordoma.dataset_conversion.private_names import public_names
 from nnunet_chordoma.dataset_conversion.record import (
-    VERSION,
     CaseFiles,
     CaseRecord,
     StructureVolume,
+    content_of,
     hashed,
     read_record,
     write_record,
@@ -29,6 +31,7 @@ from nnunet_chordoma.dataset_conversion.record import (
 from nnunet_chordoma.dataset_conversion.sources import open_case
 from nnunet_chordoma.dataset_conversion.survey import CaseSurvey, SurveyFiles, hash_inputs
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_label_map, write_image
 from nnunet_chordoma.labels import CHORDOMA
@@ -52,7 +55,7 @@ class ConversionJob:
 
 
 def convert_case(job: ConversionJob, dataset: Path, split: str) -> CaseRecord:
-    """Write one case into `dataset`, its record last; a finished case with the same inputs and options is kept.
+    """Write one case into `dataset`, its record last; the files of a finished case with the same inputs are kept.
 
     Raises ChordomaError if the CT cannot be read or has changed since it was surveyed; then nothing is written.
     """
@@ -60,27 +63,24 @@ def convert_case(job: ConversionJob, dataset: Path, split: str) -> CaseRecord:
     source = open_case(case, job.checked.folder, job.sources)
     fingerprint = _fingerprint(job)
     files = CaseFiles.of(dataset, case, split)
-    record = _finished(files.record)
-    if record is not None and record.fingerprint == fingerprint and files.gather(dataset):
-        # Another case in the cohort renumbers the patients; that is no reason to convert again.
-        if record.patient != job.patient:
-            record = replace(record, patient=job.patient)
-            write_record(files.record, record)
-        return record
-    files.record.unlink(missing_ok=True)
-    if hash_inputs(source, job.checked) != job.survey.input_sha256:
-        raise ChordomaError(f"case '{case}': its files changed during the conversion; repeat the command")
-    labels = read_label_map(SurveyFiles.of(dataset, case).labels)
-    image, label_map, warnings = resample(source.image(), labels, job.chain)
-    write_image(files.image, image)
-    write_image(files.labels, label_map)
-    record = _record(job, source.identifiers, label_map, warnings, fingerprint)
-    write_record(files.record, record)
+    scan_labels = read_label_map(SurveyFiles.of(dataset, case).labels)
+    known = _finished(files.record)
+    if known is None or known.fingerprint != fingerprint or not files.gather(dataset, known.written_sha256):
+        files.clear(dataset)
+        if hash_inputs(source, job.checked) != job.survey.input_sha256:
+            raise ChordomaError(f"case '{case}': its files changed during the conversion; repeat the command")
+        image, label_map = resample(source.image(), scan_labels, job.chain)
+        write_image(files.image, image)
+        write_image(files.labels, label_map)
+    # What the record says beside the voxels is always of this run.
+    record = _record(job, source.identifiers, scan_labels, files, fingerprint)
+    if known is None or content_of(record) != content_of(known):
+        write_record(files.record, record)
     return record
 
 
-def resample(image: Image, labels: Image, chain: TransformChain) -> tuple[Image, Image, tuple[str, ...]]:
-    """A CT in HU and its label map (z, y, x, on the scan's grid) on the grid of the dataset, and remarks.
+def resample(image: Image, labels: Image, chain: TransformChain) -> tuple[Image, Image]:
+    """A CT in HU and its label map (z, y, x, on the scan's grid) on the grid of the dataset.
 
     One interpolation each: linear for the image, nearest neighbour for the labels. HU are rounded to integers, as CT
     is stored: interpolated fractions are far below its noise, and the files are half the size. Values are limited to
@@ -88,13 +88,13 @@ def resample(image: Image, labels: Image, chain: TransformChain) -> tuple[Image,
     """
     limited = Image(np.clip(image.array, LOWEST_HU, float(np.iinfo(np.int16).max)), image.geometry)
     hounsfield = Image(np.rint(chain.image_to_target(limited).array).astype(np.int16), chain.target)
-    label_map = chain.labels_to_target(Image(labels.array.astype(np.uint8), labels.geometry))
-    warnings = tuple(
-        f"{name} has no voxel left at {chain.target.spacing_mm[0]:g} mm"
-        for name in CHORDOMA.structures
-        if (labels.array == CHORDOMA.value(name)).any() and not (label_map.array == CHORDOMA.value(name)).any()
-    )
-    return hounsfield, label_map, warnings
+    return hounsfield, chain.labels_to_target(Image(labels.array.astype(np.uint8), labels.geometry))
+
+
+def lost_structures(scan_labels: Image, label_map: Image) -> tuple[str, ...]:
+    """Structures that have voxels on the scan's grid but none on the dataset's."""
+    before, after = (set(np.unique(image.array).tolist()) for image in (scan_labels, label_map))
+    return tuple(name for name in CHORDOMA.structures if CHORDOMA.value(name) in before - after)
 
 
 def _finished(path: Path) -> CaseRecord | None:
@@ -106,20 +106,19 @@ def _finished(path: Path) -> CaseRecord | None:
 
 def _fingerprint(job: ConversionJob) -> str:
     decisive: dict[str, Any] = {
-        "version": __version__,
-        "record": VERSION,
+        "code": code_version(),
         "survey": job.survey.fingerprint,
         "chain": job.chain.to_json(),
-        "pseudonymise": job.pseudonymise,
-        "remarks": [job.checked.warnings, job.checked.ignored],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _record(
-    job: ConversionJob, identifiers: Mapping[str, str], label_map: Image, warnings: tuple[str, ...], fingerprint: str
+    job: ConversionJob, identifiers: Mapping[str, str], scan_labels: Image, files: CaseFiles, fingerprint: str
 ) -> CaseRecord:
-    checked, survey = job.checked, job.survey
+    checked, survey = public_names(job.checked) if job.pseudonymise else job.checked, job.survey
+    label_map = read_label_map(files.labels)
+    lost = tuple(f"{name} has no voxel left at {SPACING_MM:g} mm" for name in lost_structures(scan_labels, label_map))
     counts = np.bincount(label_map.array.ravel(), minlength=len(CHORDOMA))
     voxel_cm3 = label_map.geometry.voxel_volume_cm3
     volumes = {
@@ -154,6 +153,7 @@ def _record(
         skipped_contours=checked.skipped_contours,
         overwritten=survey.overwritten,
         volumes_cm3=volumes,
-        warnings=(*checked.warnings, *survey.warnings, *rejected, *warnings),
+        written_sha256={"image": sha256(files.image), "labels": sha256(files.labels)},
+        warnings=(*checked.warnings, *survey.warnings, *rejected, *lost),
         ignored=checked.ignored,
     )

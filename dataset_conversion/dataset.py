@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from nnunet_chordoma.dataset_conversion.alignment.align_case import align_case, alignment_file
 from nnunet_chordoma.dataset_conversion.alignment.field_of_view import DEFAULT_SIZE
 from nnunet_chordoma.dataset_conversion.alignment.grids import cut_cases, lay_grids
@@ -13,8 +15,9 @@ from nnunet_chordoma.dataset_conversion.alignment.registration import choose_ref
 from nnunet_chordoma.dataset_conversion.build_folder import built_aside, put_in_place, remove_leftovers, require_free
 from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
 from nnunet_chordoma.dataset_conversion.cohort.cohort_file import Cohort, write_cohort
-from nnunet_chordoma.dataset_conversion.cohort.patients import CaseIdentity, number_patients
-from nnunet_chordoma.dataset_conversion.cohort.splits import SplitOptions, SplitResult, make_splits
+from nnunet_chordoma.dataset_conversion.cohort.dataset_remarks import dataset_remarks
+from nnunet_chordoma.dataset_conversion.cohort.patients import CaseIdentity, number_patients, placeholder_frame
+from nnunet_chordoma.dataset_conversion.cohort.splits import SplitOptions, make_splits
 from nnunet_chordoma.dataset_conversion.convert_case import ConversionJob, convert_case
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, check_cohort
 from nnunet_chordoma.dataset_conversion.quarantine import Quarantine, Quarantined
@@ -31,8 +34,12 @@ from nnunet_chordoma.layout import (
     Splits,
     dataset_name,
     nnunet_folder,
+    read_splits,
     write_splits,
 )
+
+LEAST_BONE = 0.5
+"""Of the training cases' median volume of bone: a scan with less is not chosen as the reference."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +86,19 @@ def convert_cohort(options: ConversionOptions) -> ConversionResult:
     interrupted, and used again by the next one. Raises ChordomaError for bad input, and if no case is left.
     """
     final = nnunet_folder(RAW) / dataset_name(options.dataset_id)
-    require_free(final.parent, options.dataset_id, final, options.overwrite)
+    require_free(options.dataset_id, final, options.overwrite)
     quarantine = Quarantine(options.strict)
-    checked = _check(options, quarantine)
-    patients = number_patients(
-        {
-            case.case: CaseIdentity(case.patient.identifier, case.identifiers.get("frame_of_reference", ""))
-            for case in checked.values()
-        },
-        options.patient_ids,
+    found, checked = _check(options, quarantine)
+    identities = {
+        case.case: CaseIdentity(case.patient.identifier, case.identifiers.get("frame_of_reference", ""))
+        for case in found
+    }
+    patients = number_patients(identities, options.patient_ids)
+    # Over all cases that were found: one that is left out, or mended later, must not reshuffle the others.
+    chosen = make_splits(
+        {case.case: case.volumes_cm3 if case.case in checked else None for case in found}, options.splits, patients
     )
-    # Wrong options should show before minutes are spent on reading.
-    _split(checked, options, patients, quarantine)
-    with built_aside(final) as build:
+    with built_aside(options.dataset_id, final, options.overwrite) as build:
         surveys = quarantine.sift(
             "survey",
             survey_case,
@@ -99,9 +106,12 @@ def convert_cohort(options: ConversionOptions) -> ConversionResult:
             options.workers,
             "reading cases",
         )
-        _require_some(surveys, quarantine)
-        chosen = _split({name: checked[name] for name in surveys}, options, patients, quarantine)
-        reference = _reference(options, surveys, chosen.splits)
+        warnings = quarantine.repeated_scans(
+            {name: survey.input_sha256["image"] for name, survey in surveys.items()}, chosen.splits.split_of
+        )
+        splits = _left(chosen.splits, quarantine)
+        surveys = {name: survey for name, survey in surveys.items() if name in splits.split_of}
+        reference = _reference(options, surveys, splits)
         fixed = None if reference is None else surveys[reference]
         placements = quarantine.sift(
             "alignment",
@@ -110,9 +120,9 @@ def convert_cohort(options: ConversionOptions) -> ConversionResult:
             options.workers,
             "measuring cases" if reference is None else "aligning cases",
         )
-        grids = lay_grids(surveys, placements, chosen.splits.train, reference, options.size)
+        grids = lay_grids(surveys, placements, splits.train, reference, options.size)
         quarantine.add(cut_cases(surveys, placements, grids, build))
-        splits = _without(chosen.splits, {entry.case for entry in quarantine.cases})
+        splits = _left(splits, quarantine)
         jobs = {
             name: ConversionJob(
                 checked[name],
@@ -132,31 +142,41 @@ def convert_cohort(options: ConversionOptions) -> ConversionResult:
             options.workers,
             "converting",
         )
-        splits = _without(splits, {entry.case for entry in quarantine.cases})
-        _require_some(records, quarantine)
-        if not splits.train:
-            raise ChordomaError(f"no training case is left; first reason: {quarantine.cases[0].reason}")
+        splits = _left(splits, quarantine)
+        replaced = read_splits(final / SPLITS_FILE) if (final / SPLITS_FILE).is_file() else None
         cohort = Cohort(reference, grids.common, options.splits.seed, tuple(quarantine.cases))
         _complete(build, splits, cohort, options.pseudonymise)
         put_in_place(build, final)
-    return ConversionResult(final, splits, tuple(records.values()), tuple(quarantine.cases), reference, chosen.warnings)
+    remarks = dataset_remarks(list(records.values()), splits, replaced)
+    return ConversionResult(
+        final,
+        splits,
+        tuple(records.values()),
+        tuple(quarantine.cases),
+        reference,
+        (*_placeholder(identities, options.patient_ids), *chosen.warnings, *warnings, *remarks),
+    )
 
 
-def _split(
-    checked: Mapping[str, CheckedCase],
-    options: ConversionOptions,
-    patients: Mapping[str, str],
-    quarantine: Quarantine,
-) -> SplitResult:
-    volumes = {name: case.volumes_cm3 for name, case in checked.items()}
-    return make_splits(volumes, options.splits, patients, [entry.case for entry in quarantine.cases])
+def _placeholder(identities: Mapping[str, CaseIdentity], patient_ids: bool) -> tuple[str, ...]:
+    if not placeholder_frame(identities, patient_ids):
+        return ()
+    return ("all cases have one frame of reference: taken for a placeholder, it does not make them one patient",)
 
 
-def _without(splits: Splits, left_out: set[str]) -> Splits:
-    return Splits(*(tuple(case for case in cases if case not in left_out) for _, cases in splits.items()))
+def _left(splits: Splits, quarantine: Quarantine) -> Splits:
+    """Splits without the cases that are left out; raises ChordomaError if no training case remains."""
+    gone = {entry.case for entry in quarantine.cases}
+    left = Splits(*(tuple(case for case in cases if case not in gone) for _, cases in splits.items()))
+    if not left.train:
+        _require_some(left.split_of, quarantine)
+        quarantine.report()
+        raise ChordomaError("no training case is left; mend the cases listed above, or give other --splits")
+    return left
 
 
-def _check(options: ConversionOptions, quarantine: Quarantine) -> dict[str, CheckedCase]:
+def _check(options: ConversionOptions, quarantine: Quarantine) -> tuple[list[CheckedCase], dict[str, CheckedCase]]:
+    """All cases that were found, and by name those without problems."""
     checked, cohort_problems = check_cohort(options.source, options.roi_map, options.workers, options.sources)
     if cohort_problems:
         raise ChordomaError(_first(cohort_problems, options.source))
@@ -167,11 +187,11 @@ def _check(options: ConversionOptions, quarantine: Quarantine) -> dict[str, Chec
     if options.reference is not None and options.reference not in names:
         raise ChordomaError(f"--reference {options.reference}: unknown case; the cases are {', '.join(sorted(names))}")
     quarantine.add(
-        Quarantined.of(case.case, "check", _first(case.problems, options.source)) for case in checked if case.problems
+        Quarantined(case.case, "check", _first(case.problems, options.source)) for case in checked if case.problems
     )
     sound = {case.case: case for case in checked if not case.problems}
     _require_some(sound, quarantine)
-    return sound
+    return checked, sound
 
 
 def _first(problems: Sequence[str], source: Path) -> str:
@@ -184,15 +204,20 @@ def _first(problems: Sequence[str], source: Path) -> str:
 def _require_some(cases: Mapping[str, object], quarantine: Quarantine) -> None:
     if not cases:
         reasons = quarantine.cases
-        others = f" ({len(reasons) - 1} more case(s) failed too)" if len(reasons) > 1 else ""
-        raise ChordomaError(f"no case can be converted: {reasons[0].reason}{others}")
+        if len(reasons) == 1:
+            raise ChordomaError(f"no case can be converted: {reasons[0].reason}")
+        quarantine.report()
+        raise ChordomaError(f"no case can be converted, for the {len(reasons)} reasons listed above")
 
 
 def _reference(options: ConversionOptions, surveys: Mapping[str, CaseSurvey], splits: Splits) -> str | None:
     if not options.align:
         return None
     if options.reference is None:
-        return choose_reference({name: surveys[name].bone_summary for name in splits.train})
+        # A scan with little bone, or none, is no reference for the others.
+        bone = {name: surveys[name].bone_cm3 for name in splits.train}
+        enough = LEAST_BONE * float(np.median(list(bone.values())))
+        return choose_reference({name: surveys[name].bone_summary for name in splits.train if bone[name] >= enough})
     if options.reference not in surveys:
         raise ChordomaError(f"--reference {options.reference}: this case is left out; choose another one")
     return options.reference
@@ -204,9 +229,14 @@ def _complete(build: Path, splits: Splits, cohort: Cohort, pseudonymise: bool) -
     write_splits(build / SPLITS_FILE, splits)
     expected = {build / "dataset.json", build / SPLITS_FILE, write_cohort(build, cohort, pseudonymise)}
     for name, split in splits.split_of.items():
-        files, survey = CaseFiles.of(build, name, split), SurveyFiles.of(build, name)
-        expected |= {files.image, files.labels, files.record, survey.survey, survey.labels, survey.bone}
-        expected.add(alignment_file(build, name))
+        files = CaseFiles.of(build, name, split)
+        expected |= {files.image, files.labels, files.record}
+        if cohort.reference not in (None, name):
+            expected.add(alignment_file(build, name))
+    # A new scan is aligned to the reference, even if that is left out itself.
+    for name in {*splits.split_of, *([cohort.reference] if cohort.reference else [])}:
+        survey = SurveyFiles.of(build, name)
+        expected |= {survey.survey, survey.labels, survey.bone}
     remove_leftovers(build, expected)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma import console
+from nnunet_chordoma.dataset_conversion.case_faults import fault
 from nnunet_chordoma.dataset_conversion.case_names import identifying
 from nnunet_chordoma.dataset_conversion.case_source import CaseSource, Patient, RoiMask, SourceOptions
 from nnunet_chordoma.dataset_conversion.label_merge import DRAWING_ORDER
+from nnunet_chordoma.dataset_conversion.private_names import remark_on_names
 from nnunet_chordoma.dataset_conversion.rois.roi_map import (
     MAPPABLE,
     Assignment,
@@ -105,17 +107,25 @@ def check_cohort(
 
 
 def check_case(case: str, folder: Path, roi_map: RoiMap, options: SourceOptions = _DEFAULTS) -> CheckedCase:
-    """Check one case; faults are returned, not raised, so that all cases can be shown together."""
+    """Check one case; faults are returned, not raised, so that all cases can be shown together.
+
+    That goes for files that cannot be read and for errors that nobody foresaw as well: one damaged case must not
+    hide what is wrong with the others. Raises OSError only where the disk is full or read-only.
+    """
     try:
-        source = open_case(case, folder, options)
-    except ChordomaError as error:
-        return CheckedCase(case, folder, (str(error),))
+        return _check(case, folder, roi_map, options)
+    except Exception as error:
+        return CheckedCase(case, folder, (fault(case, error),))
+
+
+def _check(case: str, folder: Path, roi_map: RoiMap, options: SourceOptions) -> CheckedCase:
+    source = open_case(case, folder, options)
     assignment = assign(source.rois, roi_map)
     problems = [f"case '{case}': {problem}" for problem in assignment.problems]
     if not any(s in assignment.rois for s in CHORDOMA.structures):
         problems.append(_nothing_maps(case, assignment.unmapped))
     masks = _read_masks(source, assignment)
-    remark = identifying(case, source.patient)
+    remarks = (identifying(case, source.patient), remark_on_names(source.rois, source.kind, source.patient))
     return CheckedCase(
         case,
         folder,
@@ -129,7 +139,7 @@ def check_case(case: str, folder: Path, roi_map: RoiMap, options: SourceOptions 
         assignment.unmapped,
         masks.volumes_cm3,
         masks.skipped,
-        (*([remark] if remark else []), *source.warnings, *assignment.warnings, *masks.warnings),
+        (*(remark for remark in remarks if remark), *source.warnings, *assignment.warnings, *masks.warnings),
         source.ignored,
         source.patient,
         source.identifiers,
@@ -171,8 +181,8 @@ def _read_masks(source: CaseSource, assignment: Assignment) -> _Masks:
     for structure, keys in assignment.rois.items():
         try:
             masks = {key: source.mask(key, clip=structure == "body") for key in keys}
-        except ChordomaError as error:
-            problems.append(str(error))
+        except Exception as error:
+            problems.append(fault(source.case, error))
             continue
         bits[union(list(masks.values()))] |= np.uint8(1 << MAPPABLE.index(structure))
         for key, mask in masks.items():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from nnunet_chordoma import console
+from nnunet_chordoma.dataset_conversion.case_faults import fault
 from nnunet_chordoma.errors import ChordomaError
 
 T = TypeVar("T")
-
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @dataclass(frozen=True)
@@ -22,12 +20,6 @@ class Quarantined:
     case: str
     step: str
     reason: str
-
-    @classmethod
-    def of(cls, case: str, step: str, reason: str) -> Quarantined:
-        """Messages of shared modules name a file, not a case."""
-        named = f"case '{case}'"
-        return cls(case, step, reason if named in reason else f"{named}: {reason}")
 
 
 class Quarantine:
@@ -43,6 +35,33 @@ class Quarantine:
             if self.strict:
                 raise ChordomaError(entry.reason)
             self.cases.append(entry)
+
+    def report(self) -> None:
+        """Print the cases that are left out on stderr, for a run that ends without its table."""
+        for entry in self.cases:
+            console.warn(f"left out at the {entry.step}: {entry.reason}")
+
+    def repeated_scans(self, scans: Mapping[str, tuple[str, ...]], split_of: Mapping[str, str]) -> list[str]:
+        """Leave out cases whose CT (hashes of its files) is that of a case in another split; remark on all repeats."""
+        first: dict[tuple[str, ...], str] = {}
+        warnings, parted = [], []
+        for case in sorted(scans):
+            other = first.setdefault(scans[case], case)
+            if other == case:
+                continue
+            if split_of[other] == split_of[case]:
+                warnings.append(f"cases '{other}' and '{case}' have the same CT")
+                continue
+            parted.append(
+                Quarantined(
+                    case,
+                    "survey",
+                    f"case '{case}' ({split_of[case]}): its CT is that of case '{other}' ({split_of[other]}); "
+                    "remove one, or put both into one split with --splits",
+                )
+            )
+        self.add(parted)
+        return warnings
 
     def sift(
         self,
@@ -68,13 +87,7 @@ def _attempt(
 ) -> T | Quarantined:
     try:
         return function(*arguments)
-    except ChordomaError as error:
+    except Exception as error:
         if strict:
             raise
-        return Quarantined.of(case, step, str(error))
-    except OSError as error:
-        # A full or read-only disk is no fault of the case.
-        if strict or error.errno in _DISK:
-            raise
-        where = "" if error.filename is None else f" ({error.filename})"
-        return Quarantined.of(case, step, f"{error.strerror or error}{where}; mend the file and repeat")
+        return Quarantined(case, step, fault(case, error))

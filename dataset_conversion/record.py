@@ -16,7 +16,7 @@ from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
 from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.label_merge import Overwritten
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document, write_document
+from nnunet_chordoma.files import read_document, sha256, write_document
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.layout import FILE_ENDING
 
@@ -39,7 +39,8 @@ class CaseRecord:
     """See the module.
 
     `patient` numbers the patients of the cohort. `identifiers` holds the UIDs of the source by what they identify, as
-    SHA-256 if `pseudonymised`. `input_sha256` holds file hashes by role, without file names.
+    SHA-256 if `pseudonymised`. `input_sha256` holds file hashes by role, without file names, `written_sha256` those of
+    `image` and `labels` in the dataset.
     """
 
     case: str
@@ -64,6 +65,7 @@ class CaseRecord:
     skipped_contours: Mapping[str, tuple[str, ...]]
     overwritten: tuple[Overwritten, ...]
     volumes_cm3: Mapping[str, StructureVolume]
+    written_sha256: Mapping[str, str]
     warnings: tuple[str, ...]
     ignored: tuple[str, ...]
 
@@ -86,52 +88,65 @@ class CaseFiles:
             dataset / RECORDS / f"{case}.json",
         )
 
-    def gather(self, dataset: Path) -> bool:
-        """Whether image and labels exist, after moving them here from where another split had put them."""
+    def gather(self, dataset: Path, written_sha256: Mapping[str, str]) -> bool:
+        """Whether image and labels are those that were written, after moving them here from another split's folders."""
+        for role, path in (("image", self.image), ("labels", self.labels)):
+            if not path.is_file():
+                for elsewhere in _places(dataset, path):
+                    if elsewhere.is_file():
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        elsewhere.replace(path)
+            if not path.is_file() or sha256(path) != written_sha256[role]:
+                return False
+        return True
+
+    def clear(self, dataset: Path) -> None:
+        """Remove what the dataset holds of this case, the record first, in the folders of every split."""
+        self.record.unlink(missing_ok=True)
         for path in (self.image, self.labels):
-            kind = path.parent.name[:-2]
-            for elsewhere in (dataset / f"{kind}Tr" / path.name, dataset / f"{kind}Ts" / path.name):
-                if not path.is_file() and elsewhere.is_file():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    elsewhere.replace(path)
-        return self.image.is_file() and self.labels.is_file()
+            for place in _places(dataset, path):
+                place.unlink(missing_ok=True)
+
+
+def _places(dataset: Path, path: Path) -> tuple[Path, Path]:
+    kind = path.parent.name[:-2]
+    return dataset / f"{kind}Tr" / path.name, dataset / f"{kind}Ts" / path.name
 
 
 def write_record(path: Path, record: CaseRecord) -> None:
-    write_document(
-        path,
-        SCHEMA,
-        VERSION,
-        CHORDOMA,
-        {
-            "case": record.case,
-            "fingerprint": record.fingerprint,
-            "source_kind": record.source_kind,
-            "patient": record.patient,
-            "patient_position": record.patient_position,
-            "sex": record.sex,
-            "age_years": record.age_years,
-            "pseudonymised": record.pseudonymised,
-            "identifiers": dict(record.identifiers),
-            "input_sha256": {role: list(digests) for role, digests in record.input_sha256.items()},
-            "orientation_fix": record.orientation_fix,
-            "anatomy": dict(record.anatomy),
-            "alignment": record.alignment.to_json(),
-            "transform_chain": record.chain.to_json(),
-            "body_from": record.body_from,
-            "rois": {s: {"names": list(keys), "by": record.rule[s]} for s, keys in record.rois.items()},
-            "unmapped": list(record.unmapped),
-            "absent": list(record.absent),
-            "skipped_contours": {key: list(reasons) for key, reasons in record.skipped_contours.items()},
-            "overwritten": [o.to_json() for o in record.overwritten],
-            "volumes_cm3": {
-                s: {"source": round(v.source, 4), "converted": round(v.converted, 4)}
-                for s, v in record.volumes_cm3.items()
-            },
-            "warnings": list(record.warnings),
-            "ignored": list(record.ignored),
+    write_document(path, SCHEMA, VERSION, CHORDOMA, content_of(record))
+
+
+def content_of(record: CaseRecord) -> dict[str, Any]:
+    """What is written of a record; two records are the same if this is the same."""
+    return {
+        "case": record.case,
+        "fingerprint": record.fingerprint,
+        "source_kind": record.source_kind,
+        "patient": record.patient,
+        "patient_position": record.patient_position,
+        "sex": record.sex,
+        "age_years": record.age_years,
+        "pseudonymised": record.pseudonymised,
+        "identifiers": dict(record.identifiers),
+        "input_sha256": {role: list(digests) for role, digests in record.input_sha256.items()},
+        "orientation_fix": record.orientation_fix,
+        "anatomy": dict(record.anatomy),
+        "alignment": record.alignment.to_json(),
+        "transform_chain": record.chain.to_json(),
+        "body_from": record.body_from,
+        "rois": {s: {"names": list(keys), "by": record.rule[s]} for s, keys in record.rois.items()},
+        "unmapped": list(record.unmapped),
+        "absent": list(record.absent),
+        "skipped_contours": {key: list(reasons) for key, reasons in record.skipped_contours.items()},
+        "overwritten": [o.to_json() for o in record.overwritten],
+        "volumes_cm3": {
+            s: {"source": round(v.source, 4), "converted": round(v.converted, 4)} for s, v in record.volumes_cm3.items()
         },
-    )
+        "written_sha256": dict(record.written_sha256),
+        "warnings": list(record.warnings),
+        "ignored": list(record.ignored),
+    }
 
 
 def read_record(path: Path) -> CaseRecord:
@@ -169,6 +184,7 @@ def _from_json(content: dict[str, Any]) -> CaseRecord:
         volumes_cm3={
             s: StructureVolume(float(v["source"]), float(v["converted"])) for s, v in content["volumes_cm3"].items()
         },
+        written_sha256={role: content["written_sha256"][role] for role in ("image", "labels")},
         warnings=tuple(content["warnings"]),
         ignored=tuple(content["ignored"]),
     )

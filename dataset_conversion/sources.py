@@ -9,11 +9,21 @@ from nnunet_chordoma.dataset_conversion.case_names import CASE_NAME
 from nnunet_chordoma.dataset_conversion.case_source import CaseSource, SourceOptions
 from nnunet_chordoma.dataset_conversion.dicom.dicom_case import open_dicom_case
 from nnunet_chordoma.dataset_conversion.dicom.dicom_files import scan, visible_files
-from nnunet_chordoma.dataset_conversion.volumes.volume_case import find_volumes, open_volume_case
+from nnunet_chordoma.dataset_conversion.volumes.volume_case import (
+    count_deeper,
+    deeper_volumes,
+    find_volumes,
+    open_volume_case,
+)
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import is_volume
 
 _DEFAULTS = SourceOptions()
+
+SPACINGS_MM = (0.05, 25.0)
+LONGEST_MM = 3000.0
+"""Wide limits that only a wrong unit exceeds."""
 
 
 def find_cases(source: Path) -> dict[str, Path]:
@@ -33,12 +43,6 @@ def find_cases(source: Path) -> dict[str, Path]:
         )
     if not folders:
         raise ChordomaError(f"SRC: expected one sub-folder per case in {source}, found none; check the path")
-    for name in folders:
-        if not CASE_NAME.fullmatch(name):
-            raise ChordomaError(
-                f"case '{name}': folder names become file names in nnU-Net, expected letters, digits, '.', '_' and "
-                "'-' only; rename the folder"
-            )
     return folders
 
 
@@ -48,9 +52,31 @@ def open_case(case: str, folder: Path, options: SourceOptions = _DEFAULTS) -> Ca
     DICOM is used if the folder holds both a CT and an RTSTRUCT; otherwise volumes, if it holds any. What is
     left out is listed in `ignored`. Raises ChordomaError if the case is unfit.
     """
+    if not CASE_NAME.fullmatch(case):
+        raise ChordomaError(
+            f"case '{case}': folder names become file names in nnU-Net, expected letters, digits, '.', '_' and '-' "
+            "only; rename the folder"
+        )
+    source = _open(case, folder, options)
+    _require_plausible(source.geometry, case)
+    return source
+
+
+def _require_plausible(grid: Geometry, case: str) -> None:
+    extent_mm = max(size * spacing for size, spacing in zip(grid.size, grid.spacing_mm, strict=True))
+    least, greatest = SPACINGS_MM
+    if min(grid.spacing_mm) < least or max(grid.spacing_mm) > greatest or extent_mm > LONGEST_MM:
+        shown = " x ".join(f"{v:.4g}" for v in grid.spacing_mm)
+        raise ChordomaError(
+            f"case '{case}': expected voxels of {least:g} to {greatest:g} mm in a scan of at most {LONGEST_MM:g} mm, "
+            f"found {shown} mm and {extent_mm:.4g} mm; the unit of its spacing may be wrong"
+        )
+
+
+def _open(case: str, folder: Path, options: SourceOptions) -> CaseSource:
     if not visible_files(folder):
         raise ChordomaError(f"case '{case}': {folder} holds no file; add CT and structures, or remove the folder")
-    tree = scan(folder)
+    tree = scan(folder, f"case '{case}'")
     if tree.has_ct_and_structures:
         volumes = [path for path in visible_files(folder) if is_volume(path)]
         # Counted, not named: this goes into the record, and file names may hold those of patients.
@@ -61,8 +87,10 @@ def open_case(case: str, folder: Path, options: SourceOptions = _DEFAULTS) -> Ca
         incomplete = f"DICOM without {'RTSTRUCT' if tree.ct_series else 'CT'} beside the volumes"
         return open_volume_case(case, files, (*tree.ignored, *(() if tree.empty else (incomplete,))), options)
     if tree.empty:
+        deeper = count_deeper(folder)
+        found = "; ".join((*tree.ignored, *([deeper_volumes(deeper)] if deeper else [])))
         raise ChordomaError(
             f"case '{case}': expected CT DICOM and an RTSTRUCT, or an image and masks, in {folder}, found neither "
-            f"({'; '.join(tree.ignored)})"
+            f"({found})"
         )
     return open_dicom_case(case, tree, (), options)

@@ -8,31 +8,33 @@ from nnunet_chordoma.dataset_conversion.alignment.registration import Alignment
 from nnunet_chordoma.dataset_conversion.dataset import ConversionResult
 from nnunet_chordoma.dataset_conversion.dicom.structure_masks import WrittenRoi
 from nnunet_chordoma.dataset_conversion.text_tables import MISSING, grouped, line, new_table, plain, spacing, stdout
+from nnunet_chordoma.labels import CHORDOMA
 
 
 def print_conversion(result: ConversionResult, dataset_id: int) -> None:
     """One row per case, then the warnings, what was left out, and the command to run next."""
     split_of = result.splits.split_of
     shown = new_table(
-        None, "case", "split", "source", "position", "spacing (mm)", "absent", "alignment", "bone overlap", "warnings"
+        None, "case", "split", "position", "spacing (mm)", "structures", "alignment", "overlap", "warnings"
     )
     for record in result.records:
         alignment = record.alignment
-        shown.add_row(
+        cells = (
             record.case,
             split_of[record.case],
-            record.source_kind,
             record.patient_position or MISSING,
             spacing(record.chain.source),
-            ", ".join(record.absent) or MISSING,
+            f"{len(CHORDOMA.structures) - len(record.absent)} of {len(CHORDOMA.structures)}",
             _alignment(alignment),
             MISSING
             if alignment.overlap_before is None or alignment.overlap_after is None
-            else f"{alignment.overlap_before:.2f} -> {alignment.overlap_after:.2f}",
+            else f"{alignment.overlap_before:.2f} > {alignment.overlap_after:.2f}",
             str(len(record.warnings)),
         )
+        shown.add_row(*map(plain, cells))
     out = stdout()
     out.print(shown)
+    grouped(out, "absent", ((record.case, record.absent) for record in result.records))
     grouped(out, "warning", ((record.case, record.warnings) for record in result.records))
     for warning in result.warnings:
         line(out, f"warning: {warning}")
@@ -62,4 +64,4 @@ def print_masks(written: Sequence[WrittenRoi], warnings: Sequence[str]) -> None:
 def _alignment(alignment: Alignment) -> str:
     if alignment.method in ("none", "reference"):
         return alignment.method
-    return f"{alignment.method}, {alignment.shift_mm:.0f} mm, {alignment.rotation_deg:.0f}°"
+    return f"{alignment.method} {alignment.shift_mm:.0f} mm {alignment.rotation_deg:.0f}°"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,8 @@ def stdout(redirected_width: int = 200) -> Console:
     """Console for results: as wide as the terminal, or `redirected_width` where a file or a pipe reads them."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else redirected_width, emoji=False)
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if told else redirected_width, emoji=False)
 
 
 def new_table(title: str | None, *columns: str) -> Table:

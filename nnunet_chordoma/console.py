@@ -129,6 +129,8 @@ def parallel(
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator")
+    # joblib sees to OpenMP's threads, but does not know ITK's.
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     with _deaf_to_interrupts():
         results = pool(delayed(function)(*call) for call in calls)
     return list(track(results, description, len(calls)))
@@ -147,5 +149,10 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def default_workers() -> int:
-    return max(1, min(8, os.cpu_count() or 1))
+def default_workers(memory_gb: float = 0.0) -> int:
+    """Processes to use by default: one a core, at most 8, and no more than `memory_gb` each fit into free memory."""
+    workers = max(1, min(8, os.cpu_count() or 1))
+    if memory_gb and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        free_gb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        workers = max(1, min(workers, int(free_gb / memory_gb)))
+    return workers

@@ -79,6 +79,28 @@ def read_document(path: Path, schema: str, version: int) -> tuple[LabelScheme, d
     return LabelScheme(tuple(labels)), content
 
 
+@contextmanager
+def only_writer(folder: Path, refusal: str) -> Iterator[None]:
+    """Hold an existing folder against other processes; raises ChordomaError with `refusal` if one holds it.
+
+    The hold ends with the process, whatever ends it, and stays with the folder when that is renamed.
+    """
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ChordomaError(refusal) from None
+        except OSError:
+            # Some network file systems know no locks.
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
 def sha256(path: Path) -> str:
     """Hex digest of the file's bytes."""
     with path.open("rb") as stream:

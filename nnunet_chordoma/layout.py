@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json, write_json
@@ -18,6 +20,9 @@ CONFIGURATION = "3d_chordoma"
 DEMO_CONFIGURATION = "3d_chordoma_demo"
 PLANS = "ChordomaPlans"
 SPLITS_FILE = "splits_final.json"
+
+LONGEST_SHOWN = 60
+"""Characters of an unexpected entry that a message shows."""
 
 
 def nnunet_folder(variable: str) -> Path:
@@ -93,13 +98,41 @@ def write_splits(path: Path, splits: Splits) -> None:
 
 
 def read_splits(path: Path, fold: int = 0) -> Splits:
-    """Read one fold of a splits_final.json, with or without our two extra keys."""
-    content = read_json(path)
-    folds: Sequence[dict[str, list[str]]] = content if isinstance(content, list) else [content]
+    """Read one fold of a splits_final.json, with or without our two extra keys.
+
+    Raises ChordomaError, naming the file, for other contents, a fold that is not there and names that are no text.
+    """
+    folds = _read_folds(path)
     if fold >= len(folds) or not isinstance(folds[fold], dict) or not {"train", "val"} <= folds[fold].keys():
         raise ChordomaError(
             f'{path}: expected nnU-Net\'s list of {{"train": [...], "val": [...]}} with a fold {fold}, '
             f"found {len(folds)} fold(s)"
         )
-    chosen = folds[fold]
-    return Splits(*(tuple(chosen.get(name, ())) for name in ("train", "val", "test", "outlier")))
+    return Splits(*(_cases(folds[fold], split, path) for split in ("train", "val", "test", "outlier")))
+
+
+def count_folds(path: Path) -> int:
+    """Number of folds in a splits_final.json; raises ChordomaError if it is missing or no JSON."""
+    return len(_read_folds(path))
+
+
+def _read_folds(path: Path) -> Sequence[Any]:
+    content = read_json(path)
+    return content if isinstance(content, list) else [content]
+
+
+def _cases(fold: dict[str, Any], split: str, path: Path) -> tuple[str, ...]:
+    names = fold.get(split, [])
+    if not isinstance(names, list):
+        raise ChordomaError(f"{path}: expected a list of case names under '{split}', found {_json(names)}; correct it")
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ChordomaError(
+            f"{path}: expected case names in quotes under '{split}', found {_json(wrong[0])}; correct it"
+        )
+    return tuple(names)
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

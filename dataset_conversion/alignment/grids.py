@@ -16,6 +16,7 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 
 Size = tuple[int, int, int]
+AXES = range(3)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def cut_cases(
     }
     if not cut:
         return []
-    x, y, z = _enough_for(surveys, grids, cut)
+    x, y, z = _enough_for(surveys, grids, placements)
     left_out = []
     for name in console.track(cut, "counting cut voxels", len(cut)):
         counts = count_cut(surveys[name], placements[name], grids.targets[name], dataset)
@@ -77,10 +78,13 @@ def cut_cases(
     return left_out
 
 
-def _enough_for(surveys: Mapping[str, CaseSurvey], grids: Grids, cut: Mapping[str, Extent]) -> Size:
+def _enough_for(surveys: Mapping[str, CaseSurvey], grids: Grids, placements: Mapping[str, Placement]) -> Size:
+    """A size that cuts no case: a larger grid may lie elsewhere, so those that fit now count too."""
+    extents = {name: placed.structures for name, placed in placements.items() if placed.structures is not None}
     if grids.lay is not None:
-        return enough(grids.lay, grids.size, Extent.around(list(cut.values())))
+        return enough(grids.lay, grids.size, Extent.around(list(extents.values())))
     size = grids.size
-    for name, extent in cut.items():
-        size = enough(partial(place, surveys[name].anchor), size, extent)
+    for _ in AXES:
+        for name, extent in extents.items():
+            size = enough(partial(place, surveys[name].anchor), size, extent)
     return size

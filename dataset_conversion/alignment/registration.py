@@ -39,6 +39,10 @@ LARGEST_ROTATION_DEG = 40.0
 WORSE = 0.01
 """A case that lies well already may lose this much overlap to the voxel grid."""
 
+LOST_CORRELATION = 0.02
+"""Bone that coincides better is brighter where the reference is brighter: a registration that loses this much of the
+correlation has traded one bone for another."""
+
 _RIGIDITY = 1e-6
 _FIGURES = ("overlap_before", "overlap_after", "metric_before", "metric_after")
 
@@ -179,6 +183,10 @@ def _doubt(found: Alignment, after: Agreement) -> str | None:
         return f"bone overlap (Dice) {overlap:.2f} after registration, expected at least {LEAST_OVERLAP:g}"
     if overlap < before - WORSE:
         return f"bone overlap (Dice) {overlap:.2f} after registration, {before:.2f} for the bone centroids alone"
+    if after.correlation < (found.metric_before or 0.0) - LOST_CORRELATION:
+        return (
+            f"bone correlation {after.correlation:.2f} after registration, {found.metric_before:.2f} for the centroids"
+        )
     return None
 
 

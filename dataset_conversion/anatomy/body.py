@@ -23,6 +23,9 @@ the other leg, or an arm."""
 FLAT = 6.0
 """A separate part this many times as wide as it is thick on average, and constant along the patient, is a couch."""
 
+COVERED = 0.9
+"""A contour of the body that covers less of what the CT shows is not the whole body: drawn on some slices, or moved."""
+
 CONSTANT = 0.7
 """Share of the places in the slice that a part reaches at all, which it must fill in half of its slices."""
 
@@ -51,6 +54,45 @@ def body_from_ct(image: Image, what: str) -> NDArray[np.bool_]:
         )
     opened = _in_slices(_of_the_patient(parts, sizes, image.geometry)[parts], image.geometry, "binary_dilation")
     return fill_holes(opened & dense, axial_axis(image.geometry))
+
+
+def choose_body(
+    image: Image, contour: NDArray[np.bool_] | None, what: str
+) -> tuple[NDArray[np.bool_], str, tuple[str, ...]]:
+    """Mask (z, y, x) of the patient, whether it is from a `contour` or a `threshold`, and remarks.
+
+    A body contour, its holes filled, is preferred to the outline found in the CT, unless `check_body_contour` finds
+    it incomplete: then the outline and the contour together are the body, and a remark says why. Tissue that is
+    taken for air is lost, while a rim that is too wide does no harm. Raises ChordomaError as `body_from_ct` does.
+    """
+    found = body_from_ct(image, what)
+    if contour is None:
+        return found, "threshold", ()
+    axis = axial_axis(image.geometry)
+    body = fill_holes(contour, axis)
+    incomplete = check_body_contour(body, found, axis)
+    if incomplete is None:
+        return body, "contour", ()
+    return body | found, "threshold", (f"{incomplete}; the outline seen in the CT is used, together with the contour",)
+
+
+def check_body_contour(contour: NDArray[np.bool_], found: NDArray[np.bool_], axis: int = 0) -> str | None:
+    """A remark if a body contour is incomplete beside the body `found` in the CT (see `body_from_ct`), else None.
+
+    Both are masks (z, y, x) with their holes filled; `axis` is the one across the axial slices. A complete contour
+    has voxels in every slice that shows a patient, and covers at least `COVERED` of the body found.
+    """
+    within_slice = tuple(other for other in range(3) if other != axis)
+    shown, drawn = found.any(axis=within_slice), contour.any(axis=within_slice)
+    missed = int((shown & ~drawn).sum())
+    total = int(np.count_nonzero(found))
+    share = int(np.count_nonzero(contour & found)) / total if total else 1.0
+    if not missed and share >= COVERED:
+        return None
+    faults = [f"misses {missed} of {int(shown.sum())} slices that show a patient"] if missed else []
+    expected = "" if share >= COVERED else f" ({100 * COVERED:.0f} % is expected)"
+    faults.append(f"covers {100 * share:.1f} % of the body seen in the CT{expected}")
+    return f"the body contour {' and '.join(faults)}"
 
 
 def fill_holes(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:

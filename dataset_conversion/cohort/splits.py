@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nnunet_chordoma.dataset_conversion.cohort.patients import require_apart
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.layout import Splits, read_splits
+from nnunet_chordoma.layout import Splits, count_folds, read_splits
 
 PAPER_COUNTS = (30, 5, 8)
 """Training, validation and test patients (section 2.2.2)."""
@@ -36,30 +36,29 @@ class SplitResult:
 
 
 def make_splits(
-    volumes_cm3: Mapping[str, Mapping[str, float]],
-    options: SplitOptions,
-    patients: Mapping[str, str],
-    left_out: Iterable[str] = (),
+    volumes_cm3: Mapping[str, Mapping[str, float] | None], options: SplitOptions, patients: Mapping[str, str]
 ) -> SplitResult:
-    """Splits of the cases in `volumes_cm3` (case to the volumes of the structures it has).
+    """Splits of all cases that were found, whether they can be converted or not.
 
-    `patients` maps each case to its patient; the cases of a patient stay together, and counts are counts of
-    patients. `left_out` are known cases that could not be converted: a file or list may name them.
+    `volumes_cm3` maps a case to the volumes of the structures it has, or to None if it cannot be read; such a case is
+    dealt like a middling one, so that it does not reshuffle the others when it is mended. `patients` maps each case
+    to its patient; the cases of a patient stay together, and counts are counts of patients.
     Raises ChordomaError for unknown or missing cases, for counts that do not add up, and for a patient whose
     cases a file or list puts into two splits.
     """
     cases = sorted(volumes_cm3)
+    known = {case: volumes for case, volumes in volumes_cm3.items() if volumes is not None}
     if options.file is not None:
-        splits = _from_file(options.file, cases, frozenset(left_out))
+        splits = _from_file(options.file, cases, frozenset(volumes_cm3) - frozenset(known))
         require_apart(splits, patients, f"--splits {options.file}")
         return SplitResult(splits)
     if options.outliers is None:
-        outliers = find_outliers(volumes_cm3)
+        outliers = find_outliers(known)
         # The other scans of an outlier patient would be known from training.
         apart = {patients[case] for case in outliers}
         outliers = tuple(case for case in cases if patients[case] in apart)
     else:
-        outliers = _listed(options.outliers, cases, frozenset(left_out))
+        outliers = _listed(options.outliers, cases)
     in_sample = [case for case in cases if case not in outliers]
     people = sorted({patients[case] for case in in_sample})
     warnings = []
@@ -68,14 +67,14 @@ def make_splits(
     else:
         counts = proportional_counts(len(people))
         if 0 < len(people) < 3:
-            warnings.append(f"{len(people)} in-sample case(s): all are for training, none for validation or test")
-    if counts[1] == 0 and len(people) >= 3:
-        warnings.append("no validation case: training and the fit of ensemble weights need at least one")
+            warnings.append(f"{len(people)} in-sample patient(s): all are for training, none for validation or test")
     if not in_sample:
         raise ChordomaError(f"all {len(cases)} cases are outliers ({', '.join(outliers)}); nothing is left to train on")
     if len(people) < len(in_sample):
         warnings.append(f"{len(in_sample)} in-sample cases of {len(people)} patients: the cases of one stay together")
-    gtv = {who: max(volumes_cm3[c].get("gtv", 0.0) for c in in_sample if patients[c] == who) for who in people}
+    volumes = {case: known[case].get("gtv", 0.0) for case in in_sample if case in known}
+    middling = float(np.median(list(volumes.values()))) if volumes else 0.0
+    gtv = {who: max(volumes.get(case, middling) for case in in_sample if patients[case] == who) for who in people}
     dealt = deal(gtv, counts, options.seed)
     train, val, test = (tuple(case for case in in_sample if patients[case] in part) for part in dealt)
     splits = Splits(train, val, test, outliers)
@@ -141,22 +140,27 @@ def _require_sum(counts: tuple[int, int, int], cases: int, outliers: Sequence[st
     return counts
 
 
-def _listed(outliers: Sequence[str], cases: Sequence[str], left_out: frozenset[str]) -> tuple[str, ...]:
-    unknown = sorted(set(outliers) - set(cases) - left_out)
+def _listed(outliers: Sequence[str], cases: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(outliers) - set(cases))
     if unknown:
         raise ChordomaError(f"--outliers: unknown case(s) {', '.join(unknown)}; the cases are {', '.join(cases)}")
-    return tuple(sorted(set(outliers) - left_out))
+    return tuple(sorted(set(outliers)))
 
 
-def _from_file(path: Path, cases: Sequence[str], left_out: frozenset[str]) -> Splits:
-    named = read_splits(path)
-    unknown = sorted(set(named.split_of) - set(cases) - left_out)
-    unassigned = sorted(set(cases) - set(named.split_of))
+def _from_file(path: Path, cases: Sequence[str], unreadable: frozenset[str]) -> Splits:
+    folds = count_folds(path)
+    if folds > 1:
+        raise ChordomaError(
+            f"--splits {path}: expected one fold, found {folds}; keep the one to convert for, and put the file with "
+            "all folds into nnU-Net's preprocessed folder afterwards"
+        )
+    splits = read_splits(path)
+    unknown = sorted(set(splits.split_of) - set(cases))
+    unassigned = sorted(set(cases) - set(splits.split_of) - unreadable)
     if unknown:
         raise ChordomaError(f"--splits {path}: unknown case(s) {', '.join(unknown)}; the cases are {', '.join(cases)}")
     if unassigned:
         raise ChordomaError(f"--splits {path}: {', '.join(unassigned)} in no split; add to train, val, test or outlier")
-    splits = Splits(*(tuple(case for case in members if case not in left_out) for _, members in named.items()))
     if not splits.train:
         raise ChordomaError(f"--splits {path}: expected at least one case in train, found none")
     return splits

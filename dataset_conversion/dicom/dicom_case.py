@@ -45,7 +45,14 @@ class DicomCase:
 
     @property
     def identifiers(self) -> Mapping[str, str]:
-        return {"series": self.ct.series_uid, "frame_of_reference": self.ct.frame_of_reference_uid}
+        """UIDs to match a converted case with its source; `slices` is a list in the order of z, one UID a line."""
+        return {
+            "study": self.ct.study_uid,
+            "series": self.ct.series_uid,
+            "frame_of_reference": self.ct.frame_of_reference_uid,
+            "structure_set": self.structures.uid,
+            "slices": "\n".join(self.ct.instance_uids),
+        }
 
     def image(self) -> Image:
         return read_hounsfield(self.ct, _what(self.case))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import first_line, text, whole_number
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import is_volume
 
@@ -17,6 +18,8 @@ MULTIFRAME_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """Enhanced CT and Legacy Converted Enhanced CT: many slices in one file."""
 
 RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+
+_PREAMBLE_BYTES, _MARK = 128, b"DICM"
 
 _HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "FrameOfReferenceUID"),
@@ -40,6 +43,23 @@ class FoundSeries:
 
 
 @dataclass(frozen=True)
+class _Member:
+    """One file of a CT series."""
+
+    path: Path
+    instance_uid: str
+    frame_of_reference_uid: str
+    frames: int
+    description: str
+
+    @classmethod
+    def of(cls, path: Path, header: Any, where: str) -> _Member:
+        uid, frame = (text(header, name, where) for name in ("SOPInstanceUID", "FrameOfReferenceUID"))
+        frames = whole_number(header, "NumberOfFrames", where, default=1)
+        return cls(path, uid, frame, frames, text(header, "SeriesDescription", where))
+
+
+@dataclass(frozen=True)
 class DicomTree:
     """The DICOM files under one folder.
 
@@ -60,27 +80,32 @@ class DicomTree:
         return bool(self.ct_series and self.structure_sets)
 
 
-def scan(folder: Path) -> DicomTree:
-    """Look at the header of every file under `folder`, at any depth; hidden files and volumes are left out."""
-    series: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
+def scan(folder: Path, what: str = "") -> DicomTree:
+    """Look at the header of every file under `folder`, at any depth; hidden files and volumes are left out.
+
+    Raises ChordomaError, beginning with `what` (else the folder), for a damaged header: without that file the series
+    could end too early unnoticed.
+    """
+    series: dict[str, list[_Member]] = defaultdict(list)
     structure_sets: list[Path] = []
     ignored: Counter[str] = Counter()
     for path in visible_files(folder):
         if is_volume(path):
             continue
-        header = _header(path)
-        kind = "" if header is None else str(header.get("SOPClassUID", ""))
+        where = f"{what or folder}: {path.name}"
+        header = _header(path, where)
+        kind = "" if header is None else text(header, "SOPClassUID", where)
         if header is None:
             ignored["not DICOM"] += 1
         elif kind == CT_IMAGE or kind in MULTIFRAME_CT:
-            if "LOCALIZER" in str(header.get("ImageType", "")).upper():
+            if "LOCALIZER" in text(header, "ImageType", where).upper():
                 ignored["CT localizer"] += 1
             else:
-                series[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+                series[text(header, "SeriesInstanceUID", where)].append(_Member.of(path, header, where))
         elif kind == RT_STRUCTURE_SET:
             structure_sets.append(path)
         else:
-            ignored[f"DICOM of modality {header.get('Modality') or 'unknown'}"] += 1
+            ignored[f"DICOM of modality {text(header, 'Modality', where) or 'unknown'}"] += 1
     return DicomTree(
         folder,
         {uid: _found(uid, members) for uid, members in series.items()},
@@ -119,7 +144,7 @@ def read_stream(stream: Any, path: Path, what: str, **options: Any) -> Any:
         dataset = pydicom.dcmread(stream, force=True, **options)
     except Exception as error:
         raise ChordomaError(
-            f"{what}: {path.name} is not readable DICOM, it may be truncated ({error}); export it again"
+            f"{what}: {path.name} is not readable DICOM, it may be truncated ({first_line(error)}); export it again"
         ) from None
     if "TransferSyntaxUID" not in dataset.file_meta:
         # Exports without a file header say nothing of their encoding, but pydicom has found it out.
@@ -129,33 +154,37 @@ def read_stream(stream: Any, path: Path, what: str, **options: Any) -> Any:
     return dataset
 
 
-def _found(uid: str, members: Sequence[tuple[Path, Any]]) -> FoundSeries:
-    slices = {str(header.get("SOPInstanceUID") or path): _frames(header) for path, header in members}
+def _found(uid: str, members: Sequence[_Member]) -> FoundSeries:
+    slices = {member.instance_uid or str(member.path): member.frames for member in members}
     return FoundSeries(
         uid,
-        tuple(path for path, _ in members),
+        tuple(member.path for member in members),
         sum(slices.values()),
-        next((str(text).strip() for _, header in members if (text := header.get("SeriesDescription"))), ""),
-        frozenset(str(header.get("FrameOfReferenceUID", "")) for _, header in members) - {""},
-        frozenset(str(header.get("SOPInstanceUID", "")) for _, header in members) - {""},
+        next((member.description for member in members if member.description), ""),
+        frozenset(member.frame_of_reference_uid for member in members) - {""},
+        frozenset(member.instance_uid for member in members) - {""},
     )
 
 
-def _frames(header: Any) -> int:
-    try:
-        return int(header.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError):
-        return 1
-
-
-def _header(path: Path) -> Any | None:
+def _header(path: Path, where: str) -> Any | None:
+    """The first look at a file, None if it is not DICOM."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     # Old exports lack the preamble; without the usual suffix such a file is not taken for DICOM.
     force = path.suffix.lower() in {".dcm", ".dicom"}
+    marked = False
     try:
+        with path.open("rb") as stream:
+            marked = stream.read(_PREAMBLE_BYTES + len(_MARK))[_PREAMBLE_BYTES:] == _MARK
+        if not (marked or force):
+            return None
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER), force=force)
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, NotImplementedError, KeyError):
-        return None
+    except PermissionError:
+        raise ChordomaError(f"{where} cannot be opened; make it readable or remove it") from None
+    except Exception as error:
+        if not marked:
+            return None
+        raise ChordomaError(
+            f"{where} is damaged DICOM ({first_line(error)}); export the series again, or remove the file"
+        ) from None
     return header if "SOPClassUID" in header else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import sequence
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import attribute, sequence, text, whole_number
 from nnunet_chordoma.errors import ChordomaError
 
 PLACE, ORIENTATION = "PlanePositionSequence", "PlaneOrientationSequence"
@@ -26,9 +26,9 @@ def frame_attributes(header: Any, where: str) -> list[Any]:
     Raises ChordomaError, beginning with `where`, if the functional groups of a frame are missing, or if the frames
     are several stacks, points in time or kinds of value.
     """
-    shared: Any = next(iter(sequence(header, "SharedFunctionalGroupsSequence")), {})
-    groups = sequence(header, "PerFrameFunctionalGroupsSequence")
-    stated = int(header.get("NumberOfFrames") or 0)
+    shared: Any = next(iter(sequence(header, "SharedFunctionalGroupsSequence", where)), {})
+    groups = sequence(header, "PerFrameFunctionalGroupsSequence", where)
+    stated = whole_number(header, "NumberOfFrames", where, default=0)
     if stated != len(groups) or not groups:
         raise ChordomaError(
             f"{where}: expected functional groups for each of its {stated} frames, found {len(groups)}; "
@@ -38,25 +38,25 @@ def frame_attributes(header: Any, where: str) -> list[Any]:
     return [_flat(header, group, shared, f"{where}: frame {number}") for number, group in enumerate(groups, start=1)]
 
 
-def source_instances(header: Any) -> frozenset[str]:
+def source_instances(header: Any, where: str) -> frozenset[str]:
     """SOPInstanceUIDs of the slices that a legacy conversion put together; contours drawn before it cite them."""
     items = [
         item
-        for group in sequence(header, "PerFrameFunctionalGroupsSequence")
-        for item in sequence(group, "ConversionSourceAttributesSequence")
+        for group in sequence(header, "PerFrameFunctionalGroupsSequence", where)
+        for item in sequence(group, "ConversionSourceAttributesSequence", where)
     ]
-    return frozenset(str(item.get("ReferencedSOPInstanceUID", "")) for item in items) - {""}
+    return frozenset(text(item, "ReferencedSOPInstanceUID", where) for item in items) - {""}
 
 
 def _flat(header: Any, group: Any, shared: Any, where: str) -> Any:
     from pydicom.dataset import Dataset
 
     frame = Dataset()
-    for attribute in _OF_ALL_FRAMES:
-        if attribute in header:
-            frame[attribute] = header[attribute]
+    for name in _OF_ALL_FRAMES:
+        if attribute(header, name, where) is not None:
+            frame[name] = header[name]
     for macro in (PLACE, ORIENTATION, MEASURES, TRANSFORMATION, "CTAcquisitionDetailsSequence"):
-        items = sequence(group, macro) or sequence(shared, macro)
+        items = sequence(group, macro, where) or sequence(shared, macro, where)
         if items:
             frame.update(items[0])
         elif macro in {PLACE, ORIENTATION, MEASURES, TRANSFORMATION}:
@@ -68,11 +68,11 @@ def _flat(header: Any, group: Any, shared: Any, where: str) -> Any:
 
 
 def _require_one_stack(groups: list[Any], where: str) -> None:
-    contents: list[Any] = [next(iter(sequence(group, "FrameContentSequence")), {}) for group in groups]
-    for attribute, name in (("StackID", "stacks"), ("TemporalPositionIndex", "points in time")):
-        values = sorted({str(content.get(attribute, "")) for content in contents})
+    contents: list[Any] = [next(iter(sequence(group, "FrameContentSequence", where)), {}) for group in groups]
+    for name, kind in (("StackID", "stacks"), ("TemporalPositionIndex", "points in time")):
+        values = sorted({text(content, name, where) for content in contents})
         if len(values) > 1:
             raise ChordomaError(
-                f"{where}: expected one stack of slices, found {len(values)} {name} in its {len(groups)} frames "
-                f"({attribute} {', '.join(v or 'none' for v in values[:5])}); export the one that was contoured"
+                f"{where}: expected one stack of slices, found {len(values)} {kind} in its {len(groups)} frames "
+                f"({name} {', '.join(v or 'none' for v in values[:5])}); export the one that was contoured"
             )

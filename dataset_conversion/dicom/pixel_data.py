@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import number
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import text, whole_number
 from nnunet_chordoma.dataset_conversion.dicom.dicom_files import read_stream
 from nnunet_chordoma.errors import ChordomaError
 
@@ -27,7 +26,7 @@ def read_header(path: Path, what: str) -> Any:
     """
     with path.open("rb") as stream:
         header = read_stream(stream, path, what, stop_before_pixels=True)
-        if str(header.file_meta.TransferSyntaxUID) != _DEFLATED:
+        if text(header.file_meta, "TransferSyntaxUID", f"{what}: {path.name}") != _DEFLATED:
             _require_pixels(stream, header, path, what)
     return header
 
@@ -44,9 +43,9 @@ def _require_pixels(stream: Any, header: Any, path: Path, what: str) -> None:
     if length == UNDEFINED_LENGTH:
         whole = _fragments_end(stream, size)
     else:
-        values = [number(header, name, where) for name in ("Rows", "Columns", "BitsAllocated")]
-        frames, samples = header.get("NumberOfFrames") or 1, header.get("SamplesPerPixel") or 1
-        expected = int(np.prod(values)) * int(frames) * int(samples) // 8
+        values = [whole_number(header, name, where) for name in ("Rows", "Columns", "BitsAllocated")]
+        values += [whole_number(header, name, where, default=1) for name in ("NumberOfFrames", "SamplesPerPixel")]
+        expected = math.prod(values) // 8
         whole = length >= expected and stream.tell() + length <= size
     if not whole:
         raise ChordomaError(f"{where}: truncated, the file ends before its pixels do; copy or export it again")

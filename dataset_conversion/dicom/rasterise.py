@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 
-SAME_PLANE_MM = 0.05
+SAME_PLANE_MM, SAME_PLANE_FRACTION = 0.2, 0.05
+"""Contours on one slice whose heights differ by no more than the greater of this and this fraction of the gap are of
+one plane. A slice may lie 0.1 mm off its place (`slice_geometry.POSITION_TOLERANCE_MM`), and so may what is drawn on
+it by a program that rounds positions: two contours of one slice then differ by 0.2 mm. The fraction is the one within
+which a contour counts as lying on its slice (`ON_SLICE_FRACTION`)."""
+
 FLATNESS_MM = 0.5
 """The points of one contour may leave their common plane by this much."""
 
@@ -98,7 +103,8 @@ def rasterise(contours: Sequence[Points], grid: Geometry, what: str, clip: bool 
             f"{what}: {int((~inside).sum())} of {len(contours)} contours lie more than half a gap outside the "
             f"{grid.size[2]} CT slices, the first at {_place(first)}; export the CT that was contoured, complete"
         )
-    drawn = inside & _on_nearest_plane(slices, heights, off, SAME_PLANE_MM / gap_mm)
+    same_plane = max(SAME_PLANE_MM / gap_mm, SAME_PLANE_FRACTION)
+    drawn = inside & _on_nearest_plane(slices, heights, off, same_plane)
     # Contours that are not drawn go to a slice that does not exist.
     _fill(mask, index, np.repeat(np.where(drawn, slices, -1), index.lengths))
     clipped = np.any((low[:, :2] < -0.5) | (high[:, :2] > np.array(grid.size[:2]) - 0.5), axis=1)
@@ -166,7 +172,7 @@ def _on_nearest_plane(
     _, first, group = np.unique(slices[nearest_first], return_index=True, return_inverse=True)
     plane = np.empty_like(heights)
     plane[nearest_first] = heights[nearest_first][first][group]
-    return np.asarray(np.abs(heights - plane) <= same_plane)
+    return np.asarray(np.abs(heights - plane) <= same_plane + 1e-6)
 
 
 def _counted(which: NDArray[np.bool_], what: str) -> tuple[str, ...]:

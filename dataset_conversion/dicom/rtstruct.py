@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.dataset_conversion.dicom.ct_series import CtSeries
-from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import sequence
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import first_line, sequence, text
 from nnunet_chordoma.dataset_conversion.dicom.dicom_files import RT_STRUCTURE_SET, read_dataset
 from nnunet_chordoma.dataset_conversion.dicom.rasterise import RasterisedRoi, rasterise
 from nnunet_chordoma.dataset_conversion.dicom.structure_references import References, read_references
@@ -60,45 +60,44 @@ def read_structure_set(path: Path, what: str) -> StructureSet:
     except Exception as error:
         # pydicom parses sequences when they are first looked at, so damage may come up late.
         raise ChordomaError(
-            f"{what}: {path.name} is damaged ({type(error).__name__}: {error}); export the RTSTRUCT again"
+            f"{what}: {path.name} is damaged ({type(error).__name__}: {first_line(error)}); export the RTSTRUCT again"
         ) from None
 
 
 def _parse(dataset: Any, path: Path, what: str) -> StructureSet:
-    if str(dataset.get("SOPClassUID", "")) != RT_STRUCTURE_SET:
+    where = f"{what}: {path.name}"
+    if text(dataset, "SOPClassUID", where) != RT_STRUCTURE_SET:
         raise ChordomaError(
-            f"{what}: {path.name}: expected an RTSTRUCT, found {dataset.get('Modality') or 'no DICOM object'}; "
+            f"{where}: expected an RTSTRUCT, found {text(dataset, 'Modality', where) or 'no DICOM object'}; "
             "give the structure set"
         )
     described = {
-        int(item.ROINumber): item for item in sequence(dataset, "StructureSetROISequence") if "ROINumber" in item
+        int(item.ROINumber): item for item in sequence(dataset, "StructureSetROISequence", where) if "ROINumber" in item
     }
     if not described:
-        raise ChordomaError(f"{what}: {path.name}: expected ROIs, found an empty structure set; export it again")
+        raise ChordomaError(f"{where}: expected ROIs, found an empty structure set; export it again")
     drawn: dict[int, list[Any]] = {number: [] for number in described}
-    for item in sequence(dataset, "ROIContourSequence"):
+    for item in sequence(dataset, "ROIContourSequence", where):
         number = int(item.get("ReferencedROINumber", -1))
         if number not in drawn:
-            raise ChordomaError(
-                f"{what}: {path.name}: contours of ROI number {number}, which has no name; export it again"
-            )
-        drawn[number] += sequence(item, "ContourSequence")
-    names = {number: str(item.get("ROIName") or f"ROI {number}").strip() for number, item in described.items()}
+            raise ChordomaError(f"{where}: contours of ROI number {number}, which has no name; export it again")
+        drawn[number] += sequence(item, "ContourSequence", where)
+    names = {number: text(item, "ROIName", where) or f"ROI {number}" for number, item in described.items()}
     repeated = {name for name, count in Counter(names.values()).items() if count > 1}
     rois = []
     for number, item in described.items():
         name = names[number]
         key = f"{name} (ROI {number})" if name in repeated else name
         contours, skipped = _contours(drawn[number], f"{what}: ROI '{key}'")
-        frame = str(item.get("ReferencedFrameOfReferenceUID", ""))
+        frame = text(item, "ReferencedFrameOfReferenceUID", where)
         rois.append(ContouredRoi(key, name, number, frame, contours, skipped))
     return StructureSet(
         path,
-        str(dataset.get("SOPInstanceUID", "")),
-        str(dataset.get("StructureSetLabel") or "").strip(),
-        str(dataset.get("PatientID") or "").strip(),
+        text(dataset, "SOPInstanceUID", where),
+        text(dataset, "StructureSetLabel", where),
+        text(dataset, "PatientID", where),
         tuple(rois),
-        read_references(dataset, (contour for contours in drawn.values() for contour in contours)),
+        read_references(dataset, (contour for contours in drawn.values() for contour in contours), where),
     )
 
 
@@ -153,7 +152,7 @@ def _contours(items: Sequence[Any], what: str) -> tuple[tuple[NDArray[np.float64
     contours: list[NDArray[np.float64]] = []
     skipped: Counter[str] = Counter()
     for item in items:
-        kind = str(item.get("ContourGeometricType") or "CLOSED_PLANAR")
+        kind = text(item, "ContourGeometricType", what) or "CLOSED_PLANAR"
         try:
             points = _coordinates(item).reshape(-1, 3)
         except (TypeError, ValueError):
@@ -177,6 +176,6 @@ def _coordinates(contour: Any) -> NDArray[np.float64]:
         return np.empty(0)
     stored = contour.get_item("ContourData").value
     if isinstance(stored, bytes):
-        text = stored.strip(b" \0")
-        stored = text.split(b"\\") if text else []
+        joined = stored.strip(b" \0")
+        stored = joined.split(b"\\") if joined else []
     return np.array([float(v) for v in stored or []], dtype=float)

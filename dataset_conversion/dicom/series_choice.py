@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nnunet_chordoma.dataset_conversion.dicom.copies import without_copies
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import text
 from nnunet_chordoma.dataset_conversion.dicom.dicom_files import DicomTree, FoundSeries, read_dataset
 from nnunet_chordoma.dataset_conversion.dicom.rtstruct import StructureSet, read_structure_set
 from nnunet_chordoma.errors import ChordomaError
@@ -135,7 +136,7 @@ def _requested_files(tree: DicomTree, request: Request, what: str) -> tuple[list
         return kept, len(files) - len(kept)
     wanted = request.structures
     names = [path.relative_to(tree.folder).as_posix() for path in files]
-    uids = [str(header.get("SOPInstanceUID", "")) for header in headers]
+    uids = [text(h, "SOPInstanceUID", f"{what}: {path.name}") for path, h in zip(files, headers, strict=True)]
     rules = (
         [name == wanted.removeprefix("./") for name in names],
         [path.resolve() == Path(wanted).resolve() for path in files],
@@ -153,8 +154,8 @@ def _requested_files(tree: DicomTree, request: Request, what: str) -> tuple[list
     return found, 0
 
 
-def _abbreviates(text: str, uid: str) -> bool:
-    short = text.strip().strip(".…")
+def _abbreviates(wanted: str, uid: str) -> bool:
+    short = wanted.strip().strip(".…")
     return bool(short) and (uid.startswith(short) or uid.endswith(short))
 
 
@@ -172,8 +173,8 @@ def _list_sets(sets: Sequence[StructureSet], series: Sequence[FoundSeries], fold
     )
 
 
-def _quoted(text: str, kind: str) -> str:
-    return f"{kind} '{text}'" if text else f"no {kind}"
+def _quoted(words: str, kind: str) -> str:
+    return f"{kind} '{words}'" if words else f"no {kind}"
 
 
 def _describe_references(drawn: StructureSet, series: Sequence[FoundSeries]) -> str:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from nnunet_chordoma import console
@@ -20,6 +21,7 @@ from nnunet_chordoma.images import Image, write_image
 from nnunet_chordoma.layout import FILE_ENDING
 
 ROIS_FILE = "rois.json"
+BUILD_FOLDER = ".partial"
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,23 @@ def write_masks(
     its beginning or end. Contours beyond the CT are cut off and reported. A ROI that cannot be drawn on this CT is
     listed as refused, the others are written.
 
-    `out` appears when it is complete. Raises ChordomaError if it holds files already, if CT or structure set are
-    unfit, or if no ROI at all can be drawn.
+    `out` appears, or is filled, when all is complete. Raises ChordomaError if it holds files already, if CT or
+    structure set are unfit, or if no ROI at all can be drawn.
     """
     what = "RTSTRUCT"
     existing_folder(ct_folder, "CT_DIR")
     if not structure_file.is_file():
         raise ChordomaError(f"RTSTRUCT: {structure_file} is not an existing file; check the path")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    place = out.resolve()
+    there = place.exists()
+    # Inside a folder that is there already: it may be where the user stands, or another disk than the folder above.
+    build = place / BUILD_FOLDER if there else place.with_name(f".{place.name}{BUILD_FOLDER}")
+    if there and (not place.is_dir() or any(path != build for path in place.iterdir())):
         raise ChordomaError(f"-o {out}: exists and is not empty; give a new folder")
     structures = read_structure_set(structure_file, what)
-    choice = choose_ct(scan(ct_folder), structures, Request(ct_series), "CT_DIR")
+    choice = choose_ct(scan(ct_folder, "CT_DIR"), structures, Request(ct_series), "CT_DIR")
     ct = read_headers(choice.series.files, "CT_DIR")
     warnings = (*ct.warnings, *choice.ignored, *ct.ignored, *match(structures, ct, what))
-    build = out.with_name(f".{out.name}.partial")
     shutil.rmtree(build, ignore_errors=True)
     rois = []
     try:
@@ -77,9 +82,7 @@ def write_masks(
             rois.append(WrittenRoi(roi.name, roi.number, file, voxels, volume, roi.skipped, drawn.warnings))
         _require_any(rois, what)
         write_json(build / ROIS_FILE, _describe(rois, warnings))
-        if out.exists():
-            out.rmdir()
-        build.rename(out)
+        _publish(build, place)
     finally:
         shutil.rmtree(build, ignore_errors=True)
     return rois, warnings
@@ -90,10 +93,21 @@ def safe_names(rois: Iterable[ContouredRoi]) -> dict[int, str]:
     names: dict[int, str] = {}
     for roi in rois:
         name = re.sub(r"[^A-Za-z0-9._+-]+", "_", roi.name).strip("._") or "roi"
-        if name.lower() in {taken.lower() for taken in names.values()}:
-            name = f"{name}_{roi.number}"
-        names[roi.number] = name
+        numbered = f"{name}_{roi.number}"
+        taken = {other.lower() for other in names.values()}
+        candidates = chain([name, numbered], (f"{numbered}_{again}" for again in count(2)))
+        names[roi.number] = next(one for one in candidates if one.lower() not in taken)
     return names
+
+
+def _publish(build: Path, place: Path) -> None:
+    if not place.exists():
+        build.rename(place)
+        return
+    # The list of ROIs comes last, so that it stands for a complete folder.
+    for path in sorted(build.iterdir(), key=lambda path: path.name == ROIS_FILE):
+        path.rename(place / path.name)
+    build.rmdir()
 
 
 def _require_any(rois: Sequence[WrittenRoi], what: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import sequence
+from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import sequence, text
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class References:
         return frozenset({frame_uid, *cited}) - {""}
 
 
-def read_references(structure_set: Any, contours: Iterable[Any]) -> References:
-    """References of a structure set (pydicom) and of the items of its contours."""
+def read_references(structure_set: Any, contours: Iterable[Any], where: str) -> References:
+    """References of a structure set (pydicom) and of the items of its contours; ChordomaError for damaged ones."""
     series_of_frame: dict[str, set[str]] = defaultdict(set)
     slices: set[str] = set()
-    for item in sequence(structure_set, "StructureSetROISequence"):
-        series_of_frame[str(item.get("ReferencedFrameOfReferenceUID", ""))] |= set()
-    for item in sequence(structure_set, "ReferencedFrameOfReferenceSequence"):
-        frame = series_of_frame[str(item.get("FrameOfReferenceUID", ""))]
-        for study in sequence(item, "RTReferencedStudySequence"):
-            for series in sequence(study, "RTReferencedSeriesSequence"):
-                frame.add(str(series.get("SeriesInstanceUID", "")))
-                slices |= _cited(series)
-    contour_slices = {uid for contour in contours for uid in _cited(contour)}
+    for item in sequence(structure_set, "StructureSetROISequence", where):
+        series_of_frame[text(item, "ReferencedFrameOfReferenceUID", where)] |= set()
+    for item in sequence(structure_set, "ReferencedFrameOfReferenceSequence", where):
+        frame = series_of_frame[text(item, "FrameOfReferenceUID", where)]
+        for study in sequence(item, "RTReferencedStudySequence", where):
+            for series in sequence(study, "RTReferencedSeriesSequence", where):
+                frame.add(text(series, "SeriesInstanceUID", where))
+                slices |= _cited(series, where)
+    contour_slices = {uid for contour in contours for uid in _cited(contour, where)}
     return References(
         {frame: frozenset(series - {""}) for frame, series in series_of_frame.items()},
         frozenset(slices | contour_slices),
@@ -56,6 +56,6 @@ def read_references(structure_set: Any, contours: Iterable[Any]) -> References:
     )
 
 
-def _cited(item: Any) -> set[str]:
-    images = sequence(item, "ContourImageSequence")
-    return {uid for image in images if (uid := str(image.get("ReferencedSOPInstanceUID", "")))}
+def _cited(item: Any, where: str) -> set[str]:
+    images = sequence(item, "ContourImageSequence", where)
+    return {uid for image in images if (uid := text(image, "ReferencedSOPInstanceUID", where))}

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_chordoma.dataset_conversion.case_source import Patient, RoiMask, SourceOptions
+from nnunet_chordoma.dataset_conversion.dicom.dicom_files import visible_files
 from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiName
+from nnunet_chordoma.dataset_conversion.volumes.data_files import with_data
 from nnunet_chordoma.dataset_conversion.volumes.label_maps import LabelMap, find_label_maps, says_label_map
 from nnunet_chordoma.dataset_conversion.volumes.mask_resampling import onto_grid, require_fitting
 from nnunet_chordoma.errors import ChordomaError
@@ -22,11 +24,12 @@ IMAGE_STEMS = ("ct", "image", "volume", "scan")
 
 @dataclass(frozen=True)
 class VolumeFiles:
-    """The image and the volumes beside it (stem to file) in a case folder."""
+    """The image and the volumes beside it (stem to file) in a case folder, and how many lie too deep to be used."""
 
     folder: Path
     image: Path
     others: Mapping[str, Path]
+    deeper: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,12 @@ class VolumeCase:
         return onto_grid(Image(inside, stored.geometry), self.geometry, self.resample_masks, what)
 
     def input_files(self) -> Mapping[str, Sequence[Path]]:
-        files = {"image": _with_data(self.files.image)} | {name: _with_data(path) for name, path in self.masks.items()}
+        """Files by role: `image`, or `roi:` and a ROI key, so that a ROI of any name takes no other's place."""
+        files = {"image": with_data(self.files.image)}
+        files |= {f"roi:{name}": with_data(path) for name, path in self.masks.items()}
         for label_map in self.label_maps:
-            parts = tuple(part for path in label_map.files for part in _with_data(path))
-            files |= dict.fromkeys(label_map.segments, parts)
+            parts = tuple(part for path in label_map.files for part in with_data(path))
+            files |= {f"roi:{key}": parts for key in label_map.segments}
         return files
 
 
@@ -96,8 +101,8 @@ def find_volumes(case: str, folder: Path) -> VolumeFiles | None:
 
     The image lies in the folder itself: its stem is ct, image, volume, scan, CASE or CASE_0000 (with both, CASE is
     taken for nnU-Net's label map), or it is the only volume there besides label maps and has `ct` as a word in its
-    stem. Every other volume in the folder and in one sub-folder is a mask or a label map. Raises ChordomaError where
-    that is not unique.
+    stem. Every other volume in the folder and in one sub-folder is a mask or a label map; what lies deeper is only
+    counted. Raises ChordomaError where that is not unique.
     """
     top = sorted(path for path in folder.iterdir() if path.is_file() and is_volume(path))
     below = [
@@ -108,6 +113,7 @@ def find_volumes(case: str, folder: Path) -> VolumeFiles | None:
     ]
     if not top and not below:
         return None
+    deeper = count_deeper(folder)
     image = _image(case, folder, top)
     if len(below) > 1:
         raise ChordomaError(
@@ -123,18 +129,29 @@ def find_volumes(case: str, folder: Path) -> VolumeFiles | None:
             )
         others[stem(path)] = path
     if not others:
+        found = f"only {deeper_volumes(deeper)}" if deeper else "none"
         raise ChordomaError(
-            f"case '{case}': expected one mask per structure beside {image.name}, or one label map, found none; "
+            f"case '{case}': expected one mask per structure beside {image.name}, or one label map, found {found}; "
             "add files such as masks/gluteus_maximus_left.nii.gz, or labels.nii.gz with labels.yaml"
         )
-    return VolumeFiles(folder, image, others)
+    return VolumeFiles(folder, image, others, deeper)
+
+
+def count_deeper(folder: Path) -> int:
+    """How many volumes lie below the sub-folders of a case folder, where nothing is taken from."""
+    return sum(is_volume(path) and len(path.relative_to(folder).parts) > 2 for path in visible_files(folder))
+
+
+def deeper_volumes(count: int) -> str:
+    """In words and without names: this goes into the record, and folder names may hold those of patients."""
+    return f"{count} volume(s) deeper than one sub-folder"
 
 
 def open_volume_case(case: str, files: VolumeFiles, ignored: Sequence[str], options: SourceOptions) -> VolumeCase:
     """Read all headers, and label maps as a whole.
 
     Raises ChordomaError if a mask lies on another grid than the image and may not be resampled, if a label map
-    lacks names, or if a name occurs twice.
+    lacks names, if a name occurs twice, or if a file that holds the voxels of a volume is missing.
     """
     geometry = read_geometry(files.image)
     if min(geometry.size) < 2:
@@ -156,7 +173,11 @@ def open_volume_case(case: str, files: VolumeFiles, ignored: Sequence[str], opti
                     f"case '{case}': two ROIs named '{key}', in {owners[key]} and in {label_map.path.name}; keep one"
                 )
             owners[key] = label_map.path.name
-    return VolumeCase(case, files, geometry, masks, label_maps, options.resample_masks, tuple(ignored))
+    for path in (files.image, *files.others.values()):
+        with_data(path)
+    deeper = (deeper_volumes(files.deeper),) if files.deeper else ()
+    warnings = tuple(f"{text}: left out; if they are masks, move them into one sub-folder" for text in deeper)
+    return VolumeCase(case, files, geometry, masks, label_maps, options.resample_masks, (*ignored, *deeper), warnings)
 
 
 def _image(case: str, folder: Path, top: Sequence[Path]) -> Path:
@@ -175,12 +196,3 @@ def _image(case: str, folder: Path, top: Sequence[Path]) -> Path:
         f"case '{case}': expected one image named ct, image, volume, scan or {case} ({suffixes}) in {folder}, "
         f"found {found}; " + ("keep one" if named else "rename the CT to ct.nii.gz")
     )
-
-
-def _with_data(path: Path) -> tuple[Path, ...]:
-    """The file and, for a MetaImage header, the file that it keeps its voxels in."""
-    if path.suffix.lower() != ".mhd":
-        return (path,)
-    named = re.search(r"^\s*ElementDataFile\s*=\s*(.+?)\s*$", path.read_text(errors="replace"), re.MULTILINE)
-    data = None if named is None else path.parent / named[1]
-    return (path,) if data is None or not data.is_file() else (path, data)

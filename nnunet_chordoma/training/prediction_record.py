@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_chordoma import files
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, write_document
 from nnunet_chordoma.labels import LabelScheme
@@ -59,22 +59,12 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Raises ChordomaError while another process predicts into it.
     """
-    import fcntl
-
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ChordomaError(
-                f"-o {folder}: another chordoma-predict is writing there; wait for it or choose another folder"
-            ) from None
-        except OSError:
-            # Some network file systems know no locks.
-            pass
-        yield
+        with files.only_writer(
+            folder, f"-o {folder}: another chordoma-predict is writing there; wait for it or choose another folder"
+        ):
+            yield
     finally:
         with suppress(OSError):
             folder.rmdir()  # which only succeeds where nothing is in it
-        os.close(handle)

@@ -107,3 +107,12 @@ def test_workers_leave_ctrl_c_to_the_process_that_a_person_started():
     calls = [(signal.SIGINT,)] * 4
     assert console.parallel(signal.getsignal, calls, 2, "asking") == [signal.SIG_IGN] * 4
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_default_workers_fit_into_memory(monkeypatch):
+    assert 1 <= console.default_workers() <= 8
+    monkeypatch.setattr(console.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(console.os, "sysconf", {"SC_AVPHYS_PAGES": 2_000_000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert console.default_workers() == 8
+    assert console.default_workers(memory_gb=2.5) == 3
+    assert console.default_workers(memory_gb=100) == 1

@@ -3,7 +3,16 @@ import json
 import pytest
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.layout import RAW, Splits, dataset_name, find_dataset, nnunet_folder, read_splits, write_splits
+from nnunet_chordoma.layout import (
+    RAW,
+    Splits,
+    count_folds,
+    dataset_name,
+    find_dataset,
+    nnunet_folder,
+    read_splits,
+    write_splits,
+)
 
 
 def test_splits_survive_and_nnunet_finds_its_keys(tmp_path):
@@ -58,3 +67,31 @@ def test_unset_folder_names_the_export(monkeypatch):
     monkeypatch.delenv(RAW, raising=False)
     with pytest.raises(ChordomaError, match="export nnUNet_raw="):
         nnunet_folder(RAW)
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ('"test": null', "expected a list of case names under 'test', found null"),
+        ('"test": "abc"', "expected a list of case names under 'test', found \"abc\""),
+        ('"outlier": {"a": 1}', "expected a list of case names under 'outlier', found {\"a\": 1}"),
+        ('"test": ["c", 7]', "expected case names in quotes under 'test', found 7"),
+        ('"test": [["c"]]', "expected case names in quotes under 'test', found [\"c\"]"),
+    ],
+)
+def test_splits_of_other_types_are_refused(tmp_path, entry, found):
+    path = tmp_path / "s.json"
+    path.write_text(f'[{{"train": ["a"], "val": ["b"], {entry}}}]')
+    with pytest.raises(ChordomaError) as error:
+        read_splits(path)
+    assert str(error.value) == f"{path}: {found}; correct it"
+
+
+def test_folds_are_counted(tmp_path):
+    path = tmp_path / "s.json"
+    fold = '{"train": ["a"], "val": ["b"]}'
+    for text, number in ((fold, 1), (f"[{fold}]", 1), (f"[{fold}, {fold}]", 2), ("[]", 0)):
+        path.write_text(text)
+        assert count_folds(path) == number
+    with pytest.raises(ChordomaError, match="no such file"):
+        count_folds(tmp_path / "none.json")

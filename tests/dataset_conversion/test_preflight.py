@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
+from nnunet_chordoma.dataset_conversion import preflight
 from nnunet_chordoma.dataset_conversion.case_names import identifying
 from nnunet_chordoma.dataset_conversion.case_source import Patient, SourceOptions
 from nnunet_chordoma.dataset_conversion.cohort.cohort_remarks import cohort_remarks
 from nnunet_chordoma.dataset_conversion.preflight import CheckedCase, check_case, check_cohort, winner
 from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap, RoiName
+from nnunet_chordoma.dataset_conversion.volumes.volume_case import VolumeCase
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_image, write_image
@@ -95,6 +99,69 @@ class TestResampling:
         assert (found.problems, problems) == ((), [])
         stated = "0.02 cm³ before, 0.02 cm³ after, 0.0% lay outside the image"
         assert found.warnings == (f"ROI 'gtv': resampled onto the grid of the image: {stated}",)
+
+
+class TestUnforeseenErrors:
+    """One damaged case must not hide what is wrong with the others."""
+
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (
+                NotImplementedError("no\n  handler"),
+                "case 'p1': unexpected NotImplementedError: no handler; the file may be damaged, export it again",
+            ),
+            (KeyError(), "case 'p1': unexpected KeyError; the file may be damaged, export it again"),
+            (
+                PermissionError(errno.EACCES, "Permission denied", "/x/1.dcm"),
+                "case 'p1': cannot read /x/1.dcm (PermissionError: Permission denied); mend it and repeat",
+            ),
+            (OSError("broken stream"), "case 'p1': cannot read a file (OSError: broken stream); mend it and repeat"),
+            (MemoryError(), "case 'p1': not enough memory (MemoryError); use fewer --workers"),
+            (ChordomaError("ct.mha: truncated"), "case 'p1': ct.mha: truncated"),
+            (ChordomaError("case 'p1': no CT"), "case 'p1': no CT"),
+        ],
+    )
+    @pytest.mark.parametrize("place", ["open_case", "mask"])
+    def test_are_problems_of_the_case(self, tmp_path, monkeypatch, place, error, expected):
+        def fail(*_arguments, **_options):
+            raise error
+
+        if place == "open_case":
+            monkeypatch.setattr(preflight, "open_case", fail)
+        else:
+            monkeypatch.setattr(VolumeCase, "mask", fail)
+        found = put(tmp_path, gtv=(0, 0, 5))
+        assert found.problems == (expected,)
+        assert found.kind == ("unreadable" if place == "open_case" else "volumes")
+
+    @pytest.mark.parametrize(
+        "error", [OSError(errno.ENOSPC, "full"), OSError(errno.EROFS, "read-only"), KeyboardInterrupt()]
+    )
+    @pytest.mark.parametrize("place", ["open_case", "mask"])
+    def test_what_is_no_fault_of_the_case_passes(self, tmp_path, monkeypatch, place, error):
+        def fail(*_arguments, **_options):
+            raise error
+
+        if place == "open_case":
+            monkeypatch.setattr(preflight, "open_case", fail)
+        else:
+            monkeypatch.setattr(VolumeCase, "mask", fail)
+        with pytest.raises(type(error)):
+            put(tmp_path, gtv=(0, 0, 5))
+
+    def test_structures_that_can_be_read_are_still_known(self, tmp_path, monkeypatch):
+        whole = VolumeCase.mask
+
+        def fail(self, key, clip=False):
+            if key == "gtv":
+                raise RuntimeError("boom")
+            return whole(self, key, clip)
+
+        monkeypatch.setattr(VolumeCase, "mask", fail)
+        found = put(tmp_path, gtv=(0, 0, 5), paraspinal=(1, 1, 3))
+        assert found.volumes_cm3 == pytest.approx({"paraspinal": 0.006})
+        assert len(found.problems) == 1
 
 
 class TestOptions:

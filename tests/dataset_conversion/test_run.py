@@ -13,6 +13,7 @@ from nnunet_chordoma.dataset_conversion import dataset as dataset_module
 from nnunet_chordoma.dataset_conversion.cohort.cohort_file import read_cohort
 from nnunet_chordoma.dataset_conversion.record import read_record
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import only_writer
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_geometry, read_image, write_image
 from nnunet_chordoma.labels import CHORDOMA
@@ -334,7 +335,7 @@ class TestPatients:
 class TestAlignment:
     def test_cases_share_the_grid_of_the_reference(self, cohort, raw, convert):
         result = convert("run", cohort, "--dataset-id", 7, *SIZE, "--reference", "p3", "--workers", 2)
-        status_and(result, 0, "reference")
+        status_and(result, 0)
         dataset = raw / "Dataset007_Chordoma"
         grids = {read_geometry(path) for path in dataset.glob("labelsT?/*")}
         assert len(grids) == 1
@@ -383,22 +384,254 @@ def test_labels_on_the_scans_own_grid_are_kept(cohort, raw, convert, make):
     np.testing.assert_array_equal(kept.array == CHORDOMA.value("gtv"), gtv)
 
 
-@pytest.mark.parametrize(("fix", "sign"), [("HFP", -1), ("keep", 1)])
-def test_orientation_that_the_header_gets_wrong_is_mended(tmp_path, raw, convert, make, fix, sign):
-    """A prone patient entered as supine: left and right, front and back are exchanged until the fix."""
-    make.dicom_case(tmp_path / "source/p")
-    status_and(convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE, "--fix-orientation", f"p={fix}"), 0)
-    folder = raw / "Dataset001_Chordoma"
-    record = read_record(folder / "conversion/p.json")
-    assert record.orientation_fix == fix
-    labels = read_image(folder / "labelsTr/p.nii.gz")
-    centre = np.mean(make.positions_of(labels.geometry)[labels.array == CHORDOMA.value("piriformis")], axis=0)
-    expected = np.array([16.0 * sign, -9.0 * sign, 6.0])
-    np.testing.assert_allclose(centre, expected, atol=1.5)
-    np.testing.assert_array_equal(
-        record.chain.labels_to_source(labels).array == CHORDOMA.value("piriformis"),
-        make.STRUCTURES["piriformis_left"].inside(make.positions_of(make.scan_grid())),
+EXCHANGED = {
+    f"{muscle}_{one}": f"{muscle}_{other}"
+    for muscle in ("gluteus_maximus", "piriformis")
+    for one, other in (("left", "right"), ("right", "left"))
+}
+
+
+class TestOrientation:
+    def test_position_that_was_entered_wrongly_is_mended(self, tmp_path, raw, convert, make):
+        """A prone patient entered as supine: what the physician calls left is drawn on the right of the scan."""
+        make.dicom_case(tmp_path / "source/p", rename=EXCHANGED)
+        arguments = ("run", tmp_path / "source", "--dataset-id", 1, *SIZE)
+        expected = "the left gluteus_maximus lies to the right of the right one"
+        status_and(convert(*arguments), 1, expected, "p=flip-x", "p=keep takes it as it is")
+        status_and(convert(*arguments, "--fix-orientation", "p=HFP"), 0)
+        folder = raw / "Dataset001_Chordoma"
+        record = read_record(folder / "conversion/p.json")
+        assert record.orientation_fix == "HFP"
+        labels = read_image(folder / "labelsTr/p.nii.gz")
+        centre = np.mean(make.positions_of(labels.geometry)[labels.array == CHORDOMA.value("piriformis")], axis=0)
+        np.testing.assert_allclose(centre, [-16.0, 9.0, 6.0], atol=1.5)
+        np.testing.assert_array_equal(
+            record.chain.labels_to_source(labels).array == CHORDOMA.value("piriformis"),
+            make.STRUCTURES["piriformis_left"].inside(make.positions_of(make.scan_grid())),
+        )
+
+    def test_keep_takes_the_scan_as_it_is_with_a_warning(self, tmp_path, raw, convert, make):
+        make.dicom_case(tmp_path / "source/p", rename=EXCHANGED)
+        result = convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE, "--fix-orientation", "p=keep")
+        status_and(result, 0, "kept as it is: the left gluteus_maximus lies to the right")
+        np.testing.assert_array_equal(
+            read_record(raw / "Dataset001_Chordoma/conversion/p.json").chain.orientation, np.eye(4)
+        )
+
+
+OTHER_MAP = "gtv: piriformis_left\npiriformis: gtv\n"
+
+
+def contents(dataset):
+    """Voxels and what the records say beside hashes of compressed files and of the code."""
+    found = {}
+    for path in sorted(dataset.rglob("*")):
+        if path.suffix == ".gz":
+            image = read_image(path)
+            found[str(path.relative_to(dataset))] = (image.geometry, image.array.tobytes())
+        elif path.suffix == ".json":
+            found[str(path.relative_to(dataset))] = path.read_text()
+    return found
+
+
+class TestChangedOptions:
+    """What is used again must be what a fresh conversion would give."""
+
+    @pytest.fixture
+    def source(self, tmp_path, make):
+        for i in (1, 2, 3, 4):
+            make.volume_case(tmp_path / f"source/p{i}", gtv_mm=2.0 * i)
+        make.dicom_case(tmp_path / "source/p5")
+        (tmp_path / "map.yaml").write_text(OTHER_MAP)
+        splits = [{"train": ["p1", "p5"], "val": ["p2"], "test": ["p3", "p4"]}]
+        (tmp_path / "splits.json").write_text(json.dumps(splits))
+        return tmp_path / "source"
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            ("--roi-map", "map.yaml"),
+            ("--splits", "splits.json"),
+            ("--size", "44,40,34"),
+            ("--reference", "p4"),
+            ("--no-align",),
+            ("--seed", "3"),
+            ("--fix-orientation", "p1=flip-z", "p2=keep", "--size", "40,36,50"),
+            ("--no-pseudonymise",),
+            ("--outliers", "p2"),
+        ],
+        ids=lambda changed: changed[0],
     )
+    def test_equal_a_fresh_conversion(self, source, raw, convert, changed, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        first = ("run", "source", "--dataset-id", 1, *SIZE, "--workers", 1)
+        status_and(convert(*first), 0)
+        # The later --size wins.
+        status_and(convert(*first, *changed, "--overwrite"), 0)
+        again = contents(raw / "Dataset001_Chordoma")
+        monkeypatch.setenv("nnUNet_raw", str(tmp_path / "fresh"))
+        status_and(convert(*first, *changed), 0)
+        fresh = contents(tmp_path / "fresh/Dataset001_Chordoma")
+        assert again.keys() == fresh.keys()
+        assert [name for name in fresh if again[name] != fresh[name]] == []
+
+    @pytest.mark.parametrize("interrupted_at", ["image", "labels", "survey labels", "bone"])
+    @pytest.mark.parametrize("changed", [("--size", "44,40,34"), ("--roi-map", "map.yaml")], ids=lambda c: c[0])
+    def test_interrupted_overwrite_and_back_to_the_old_options(
+        self, source, raw, convert, changed, interrupted_at, tmp_path, monkeypatch
+    ):
+        from nnunet_chordoma.dataset_conversion import convert_case, survey
+
+        monkeypatch.chdir(tmp_path)
+        first = ("run", "source", "--dataset-id", 1, *SIZE, "--workers", 1, "--splits", "splits.json")
+        status_and(convert(*first), 0)
+        before = contents(raw / "Dataset001_Chordoma")
+        module = survey if interrupted_at in ("survey labels", "bone") else convert_case
+        original, number = module.write_image, {"image": 0, "labels": 1, "survey labels": 0, "bone": 1}[interrupted_at]
+        written = []
+
+        def interrupted(path, image):
+            original(path, image)
+            written.append(path)
+            if len(written) == number + 1:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "write_image", interrupted)
+            result = convert(*first, *changed, "--overwrite")
+        # A new size needs no new survey, so that nothing is interrupted there.
+        surveyed_again = changed[0] == "--roi-map"
+        assert result.status == (130 if module is convert_case or surveyed_again else 0)
+        status_and(convert(*first, "--overwrite"), 0)
+        assert contents(raw / "Dataset001_Chordoma") == before
+
+    def test_changed_ct_of_a_case_with_a_mask_named_image(self, source, raw, convert, make, tmp_path):
+        first = ("run", source, "--dataset-id", 1, *SIZE, "--workers", 1)
+        grid = make.scan_grid()
+        write_image(source / "p1/masks/image.nii.gz", Image(np.ones(grid.shape_zyx, np.uint8), grid))
+        status_and(convert(*first), 0)
+        image = read_image(source / "p1/ct.nii.gz")
+        write_image(source / "p1/ct.nii.gz", Image(image.array + np.int16(7), image.geometry))
+        status_and(convert(*first, "--overwrite"), 0)
+        (converted,) = (raw / "Dataset001_Chordoma").glob("images*/p1_0000.nii.gz")
+        assert read_image(converted).array.max() == 707
+
+
+class TestTwoRuns:
+    def test_the_second_waits_its_turn(self, tmp_path, raw, convert, make):
+        make.volume_case(tmp_path / "source/p")
+        raw.mkdir()
+        build = raw / ".Dataset001_Chordoma.partial"
+        build.mkdir()
+        arguments = ("run", tmp_path / "source", "--dataset-id", 1, *SIZE)
+        with only_writer(build, "held"):
+            status_and(convert(*arguments), 1, "another chordoma-convert run is building it")
+        status_and(convert(*arguments), 0)
+
+    def test_files_that_vanish_leave_the_old_dataset(self, tmp_path, raw, convert, make, monkeypatch):
+        make.volume_case(tmp_path / "source/p")
+        arguments = ("run", tmp_path / "source", "--dataset-id", 1, *SIZE)
+        status_and(convert(*arguments), 0)
+        before = contents(raw / "Dataset001_Chordoma")
+        original = dataset_module.write_splits
+
+        def tidied(path, splits):
+            original(path, splits)
+            shutil.rmtree(path.parent / "imagesTr")
+
+        monkeypatch.setattr(dataset_module, "write_splits", tidied)
+        result = convert(*arguments, "--overwrite", "--seed", 1)
+        status_and(result, 1, "imagesTr/p_0000.nii.gz vanished")
+        assert contents(raw / "Dataset001_Chordoma") == before
+
+
+class TestSplitsAndQuarantine:
+    @pytest.fixture
+    def five(self, tmp_path, make):
+        for i in range(1, 6):
+            make.volume_case(tmp_path / f"source/p{i}", gtv_mm=2.0 * i)
+        return tmp_path / "source"
+
+    def folds(self, raw):
+        return read_splits(raw / "Dataset001_Chordoma/splits_final.json").split_of
+
+    @pytest.mark.parametrize("file", ["ct.nii.gz", "masks/gtv.nii.gz"])
+    def test_a_bad_case_does_not_reshuffle_the_others(self, five, raw, convert, file):
+        arguments = ("run", five, "--dataset-id", 1, *SIZE, "--split", "3,1,1", "--overwrite", "--no-outliers")
+        status_and(convert(*arguments), 0)
+        whole = self.folds(raw)
+        training = next(case for case, split in whole.items() if split == "train")
+        good = (five / training / file).read_bytes()
+        (five / training / file).write_bytes(b"damaged")
+        status_and(convert(*arguments), 3, "left out at the check")
+        assert self.folds(raw) == {case: split for case, split in whole.items() if case != training}
+        (five / training / file).write_bytes(good)
+        status_and(convert(*arguments), 0)
+        assert self.folds(raw) == whole
+
+    def test_emptied_validation_is_remarked(self, five, raw, convert, tmp_path):
+        splits = {"train": ["p1", "p2", "p3"], "val": ["p4"], "test": ["p5"]}
+        (tmp_path / "splits.json").write_text(json.dumps([splits]))
+        spoil(five / "p4/ct.nii.gz")
+        result = convert("run", five, "--dataset-id", 1, *SIZE, "--splits", tmp_path / "splits.json")
+        status_and(result, 3, "no validation case")
+
+    def test_changed_splits_of_a_replaced_dataset_are_remarked(self, five, raw, convert, tmp_path):
+        for name, fold in (
+            ("old", {"train": ["p1", "p2", "p3"], "val": ["p4"], "test": ["p5"]}),
+            ("new", {"train": ["p2", "p3", "p5"], "val": ["p4"], "test": ["p1"]}),
+        ):
+            (tmp_path / f"{name}.json").write_text(json.dumps([fold]))
+        arguments = ("run", five, "--dataset-id", 1, *SIZE, "--overwrite", "--splits")
+        status_and(convert(*arguments, tmp_path / "old.json"), 0)
+        result = convert(*arguments, tmp_path / "new.json")
+        status_and(result, 0, "2 case(s) changed their split", "p1 from training to test")
+
+    def test_the_reference_stays_though_it_is_left_out_itself(self, five, raw, convert, make, tmp_path):
+        grid = make.scan_grid()
+        far = np.zeros(grid.shape_zyx, np.uint8)
+        far[:, 10:14, 36:39] = 1
+        write_image(five / "p4/masks/paraspinal_left.nii.gz", Image(far, grid))
+        splits = {"train": ["p1", "p2", "p3"], "val": ["p5"], "test": ["p4"]}
+        (tmp_path / "splits.json").write_text(json.dumps([splits]))
+        result = convert(
+            *("run", five, "--dataset-id", 1, "--size", "32,36,32", "--splits", tmp_path / "splits.json"),
+            *("--reference", "p4"),
+        )
+        status_and(result, 3, "case 'p4': the field of view")
+        dataset = raw / "Dataset001_Chordoma"
+        assert read_cohort(dataset).reference == "p4"
+        assert (dataset / "conversion/bone/p4.nii.gz").is_file()
+
+    def test_muscle_that_some_training_cases_lack_is_remarked(self, five, raw, convert):
+        (five / "p2/masks/gluteus_maximus_left.nii.gz").unlink()
+        (five / "p2/masks/gluteus_maximus_right.nii.gz").unlink()
+        result = convert("run", five, "--dataset-id", 1, *SIZE, "--split", "5,0,0")
+        status_and(result, 0, "gluteus_maximus is not contoured in 1 of 5 training and validation cases (p2)")
+        assert "no training or validation case has paraspinal" in result.out
+
+    def test_one_scan_in_two_splits(self, five, raw, convert, tmp_path):
+        shutil.copyfile(five / "p1/ct.nii.gz", five / "p5/ct.nii.gz")
+        fold = {"train": ["p1", "p2"], "val": ["p3"], "test": ["p4", "p5"]}
+        (tmp_path / "splits.json").write_text(json.dumps([fold]))
+        arguments = ("run", five, "--dataset-id", 1, *SIZE, "--overwrite", "--splits", tmp_path / "splits.json")
+        status_and(convert(*arguments), 3, "case 'p5' (test): its CT is that of case 'p1' (train)")
+        fold = {"train": ["p1", "p2", "p5"], "val": ["p3"], "test": ["p4"]}
+        (tmp_path / "splits.json").write_text(json.dumps([fold]))
+        status_and(convert(*arguments), 0, "cases 'p1' and 'p5' have the same CT")
+
+
+def test_reasons_are_kept_without_what_headers_and_file_names_say(tmp_path, raw, convert, make):
+    make.volume_case(tmp_path / "source/good")
+    make.dicom_case(tmp_path / "source/bad")
+    make.rtstruct(tmp_path / "source/bad/Doe_Jane_19510203.dcm", [("x", [])], make.dicom_case(tmp_path / "other/bad"))
+    (tmp_path / "source/bad/rs.dcm").unlink()
+    result = convert("run", tmp_path / "source", "--dataset-id", 1, *SIZE)
+    status_and(result, 3, "Doe_Jane_19510203")
+    (left_out,) = read_cohort(raw / "Dataset001_Chordoma").quarantined
+    assert "drawn on another image" in left_out.reason
+    assert "Doe" not in left_out.reason
+    assert "1951" not in left_out.reason
 
 
 class TestRunningAgain:

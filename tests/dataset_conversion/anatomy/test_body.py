@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunet_chordoma.dataset_conversion.anatomy.body import axial_axis, body_from_ct, fill_holes
+from nnunet_chordoma.dataset_conversion.anatomy.body import (
+    axial_axis,
+    body_from_ct,
+    check_body_contour,
+    choose_body,
+    fill_holes,
+)
 from nnunet_chordoma.dataset_conversion.anatomy.couch import find_couch
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
@@ -81,6 +87,77 @@ class TestSmall:
         # Two voxels across are thinner than 6 mm, or as thin; ten are wider.
         assert not body[:, 10:12, 10:12].any()
         assert body[:, 9, 24:26].all()
+
+
+class TestChoice:
+    def patient(self):
+        """A block of 20 x 20 voxels with rounded corners in each of 6 slices, and its CT."""
+        values = air()
+        values[:, 10:30, 10:30] = 40
+        image = Image(values, GRID)
+        return image, body_from_ct(image, "case")
+
+    def test_without_a_contour(self):
+        image, found = self.patient()
+        body, origin, warnings = choose_body(image, None, "case")
+        np.testing.assert_array_equal(body, found)
+        assert (origin, warnings) == ("threshold", ())
+
+    def test_complete_contour_is_taken_with_its_holes_filled(self):
+        image, _ = self.patient()
+        contour = np.zeros(GRID.shape_zyx, bool)
+        contour[:, 8:32, 8:32] = True
+        expected = contour.copy()
+        contour[:, 15:20, 15:20] = False
+        body, origin, warnings = choose_body(image, contour, "case")
+        np.testing.assert_array_equal(body, expected)
+        assert (origin, warnings) == ("contour", ())
+
+    def test_contour_on_some_slices_loses_no_tissue(self):
+        image, found = self.patient()
+        contour = np.zeros(GRID.shape_zyx, bool)
+        contour[:2, 8:32, 8:32] = True
+        body, origin, (warning,) = choose_body(image, contour, "case")
+        np.testing.assert_array_equal(body, found | contour)
+        assert origin == "threshold"
+        assert warning == (
+            "the body contour misses 4 of 6 slices that show a patient and covers 33.3 % of the body seen in the CT "
+            "(90 % is expected); the outline seen in the CT is used, together with the contour"
+        )
+
+    def test_contour_beside_the_patient(self):
+        image, found = self.patient()
+        contour = np.roll(found, 5, axis=2)
+        body, origin, (warning,) = choose_body(image, contour, "case")
+        np.testing.assert_array_equal(body, found | contour)
+        assert origin == "threshold"
+        assert warning.startswith("the body contour covers 7")
+
+    def test_slices_lie_along_the_patient_however_they_are_stored(self):
+        # Array axes z, y, x run to the left, to the foot and to the back: one head-foot slice lacks a contour.
+        sagittal = Geometry((40, 60, 40), (1.0,) * 3, (0.0, 0.0, 0.0), (0, 0, 1, 1, 0, 0, 0, -1, 0))
+        values = air(sagittal)
+        values[10:30, :, 10:30] = 40
+        contour = values > 0
+        assert choose_body(Image(values, sagittal), contour, "case")[1] == "contour"
+        contour[:, 7] = False
+        _, origin, (warning,) = choose_body(Image(values, sagittal), contour, "case")
+        assert origin == "threshold"
+        assert warning.startswith(
+            "the body contour misses 1 of 60 slices that show a patient and covers 98.3 % of the body seen in the CT;"
+        )
+
+    @pytest.mark.parametrize(("rows", "complete"), [(9, True), (8, False)])
+    def test_nine_tenths_are_enough(self, rows, complete):
+        found = np.ones((3, 10, 4), bool)
+        contour = found.copy()
+        contour[:, rows:] = False
+        assert (check_body_contour(contour, found) is None) == complete
+
+    def test_slices_without_a_patient_need_no_contour(self):
+        found = np.ones((3, 10, 4), bool)
+        found[0] = False
+        assert check_body_contour(found, found) is None
 
 
 # A patient of human size: 2 mm across, 1 mm from front to back (which grows towards the back), 5 mm slices.

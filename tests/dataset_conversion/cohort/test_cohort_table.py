@@ -49,6 +49,7 @@ def record(case, **changes):
         "skipped_contours": {},
         "overwritten": (),
         "volumes_cm3": {},
+        "written_sha256": {"image": "", "labels": ""},
         "warnings": (),
         "ignored": (),
     }

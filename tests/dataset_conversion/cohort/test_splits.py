@@ -17,9 +17,9 @@ from nnunet_chordoma.dataset_conversion.cohort.splits import (
 from nnunet_chordoma.errors import ChordomaError
 
 
-def split(volumes, options=SplitOptions(), patients=None, left_out=()):  # noqa: B008
+def split(volumes, options=SplitOptions(), patients=None):  # noqa: B008
     """Every case is a patient of its own unless `patients` says otherwise."""
-    return make_splits(volumes, options, {case: case for case in volumes} | (patients or {}), left_out)
+    return make_splits(volumes, options, {case: case for case in volumes} | (patients or {}))
 
 
 def cohort(count, outliers=0):
@@ -123,12 +123,12 @@ def test_count_text(text):
 
 
 class TestFile:
-    patients, left_out = None, ()
+    patients, unreadable = None, {}
 
     def splits(self, tmp_path, **content):
         path = tmp_path / "splits.json"
         path.write_text(json.dumps([{"val": [], **content}]))
-        return split(cohort(4), SplitOptions(file=path), self.patients, self.left_out).splits
+        return split(cohort(4) | self.unreadable, SplitOptions(file=path), self.patients).splits
 
     def test_is_followed(self, tmp_path):
         splits = self.splits(tmp_path, train=["c03", "c00"], test=["c01"], outlier=["c02"])
@@ -147,10 +147,16 @@ class TestFile:
             self.splits(tmp_path, **content)
         assert expected in str(error.value)
 
-    def test_cases_that_could_not_be_converted_may_be_named(self, tmp_path):
-        self.left_out = ("bad",)
+    def test_cases_that_cannot_be_read_may_be_named_or_not(self, tmp_path):
+        self.unreadable = {"bad": None, "worse": None}
         splits = self.splits(tmp_path, train=["c03", "bad", "c00"], test=["c01"], outlier=["c02"])
-        assert splits.train == ("c03", "c00")
+        assert splits.train == ("c03", "bad", "c00")
+
+    def test_several_folds_are_refused(self, tmp_path):
+        path = tmp_path / "splits.json"
+        path.write_text(json.dumps([{"train": ["c00"], "val": ["c01"]}, {"train": ["c01"], "val": ["c00"]}]))
+        with pytest.raises(ChordomaError, match="expected one fold, found 2"):
+            split(cohort(2), SplitOptions(file=path))
 
     def test_patient_in_two_splits_is_refused(self, tmp_path):
         self.patients = {"c00": "patient-001", "c01": "patient-001"}
@@ -186,3 +192,18 @@ class TestPatientsWithSeveralCases:
     def test_listed_outlier_may_not_leave_its_patients_other_cases_behind(self):
         with pytest.raises(ChordomaError, match=r"--outliers: cases 'c0.' .* are one patient"):
             split(cohort(6), SplitOptions(outliers=("c01",)), {"c00": "p", "c01": "p"})
+
+
+class TestCasesThatCannotBeRead:
+    @given(seed=st.integers(0, 30), count=st.integers(5, 40), bad=st.integers(0, 39))
+    def test_the_middling_one_changes_nothing(self, seed, count, bad):
+        """A case of median volume is dealt alike whether its volume is known or not."""
+        volumes = cohort(2 * count + 1)
+        middle = f"c{count:02d}"
+        known = split(volumes, SplitOptions(seed=seed)).splits
+        assert split(volumes | {middle: None}, SplitOptions(seed=seed)).splits == known
+
+    def test_counts_include_them_and_they_are_no_outliers(self):
+        splits = split(cohort(6) | {"c02": None}, SplitOptions(counts=(3, 1, 2))).splits
+        assert len(splits.split_of) == 6
+        assert splits.outlier == ()

@@ -310,3 +310,17 @@ def test_linked_folders_are_followed_but_not_in_circles(case, tmp_path):
     found = [p.name for p in visible_files(linked)]
     assert len(found) == len(set(found)) == 4
     assert open_case("linked", linked).rois
+
+
+def test_uids_match_a_case_with_its_source(tmp_path, make):
+    study = generate_uid()
+    # Stored from the head down, so the order of the files is not that of the slices.
+    series = make.ct(tmp_path / "ct", pixels(), axial()[::-1], edit=lambda z, s: setattr(s, "StudyInstanceUID", study))
+    path = make.rtstruct(tmp_path / "rs.dcm", [("GTV", [triangle(3.0)])], series)
+    assert open_case("a", tmp_path).identifiers == {
+        "study": study,
+        "series": series.uid,
+        "frame_of_reference": series.frame_uid,
+        "structure_set": dcmread(path).SOPInstanceUID,
+        "slices": "\n".join(series.slice_uids[::-1]),
+    }

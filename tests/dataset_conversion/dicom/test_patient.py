@@ -11,7 +11,7 @@ from nnunet_chordoma.errors import ChordomaError
 
 def patient(**attributes):
     # A data set is asked by keyword as a dict is, and a dict does not mind values that DICOM forbids.
-    return read_patient(attributes)
+    return read_patient(attributes, "x")
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,17 @@ def test_contours_of_one_plane_are_xored_despite_jitter():
     assert int(drawn.mask.sum()) == 36 - 4
 
 
+@pytest.mark.parametrize(
+    ("gap", "apart", "both"),
+    [(3.0, 0.06, True), (3.0, 0.2, True), (3.0, 0.21, False), (8.0, 0.39, True), (8.0, 0.41, False), (1.0, 0.19, True)],
+)
+def test_pieces_of_one_plane_are_both_drawn(gap, apart, both):
+    grid = Geometry((10, 10, 4), (1.0, 1.0, gap), (0.0, 0.0, 0.0))
+    drawn = rasterise([square(2 * gap), square(2 * gap + apart, 5.5, 8.5)], grid, "roi")
+    assert int(drawn.mask[2].sum()) == int(drawn.mask.sum()) == (18 if both else 9)
+    assert any("not drawn" in warning for warning in drawn.warnings) != both
+
+
 def test_part_outside_the_image_is_clipped():
     drawn = rasterise([square(3.0, -5.0, 2.5), square(6.0)], GRID, "roi")
     assert int(drawn.mask[1].sum()) == 9

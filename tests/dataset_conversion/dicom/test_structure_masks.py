@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,30 @@ def test_no_roi_that_can_be_drawn(tmp_path, make, series):
     with pytest.raises(ChordomaError, match=r"RTSTRUCT: none of 1 ROI\(s\) can be drawn; 'steep': a contour starting"):
         write_masks(tmp_path / "ct", path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_file_names_are_unique_regardless_of_case(tmp_path, make, series):
+    names = ["x_3", "x", "x#", "X_4", "x?", "x", "x_6_2", "x", "X_8"]
+    path = make.rtstruct(tmp_path / "rs.dcm", [(name, [triangle(3.0)]) for name in names], series)
+    rois, _ = write_masks(tmp_path / "ct", path, tmp_path / "out")
+    files = [roi.file for roi in rois]
+    assert files[:5] == ["x_3.nii.gz", "x.nii.gz", "x_3_2.nii.gz", "X_4.nii.gz", "x_5.nii.gz"]
+    assert len({file.lower() for file in files}) == len(names)
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == len(names)
+
+
+def test_into_the_current_folder(tmp_path, make, series, monkeypatch):
+    path = make.rtstruct(tmp_path / "rs.dcm", [("GTV", [triangle(3.0)])], series)
+    here = tmp_path / "here"
+    (here / ".partial").mkdir(parents=True)
+    (here / ".partial/left.nii.gz").touch()
+    monkeypatch.chdir(here)
+    write_masks(tmp_path / "ct", path, Path())
+    # The folder itself is still the one that the user stands in.
+    assert sorted(entry.name for entry in Path().iterdir()) == ["GTV.nii.gz", "rois.json"]
+    assert sorted(entry.name for entry in here.parent.iterdir()) == ["ct", "here", "rs.dcm"]
+    with pytest.raises(ChordomaError, match=r"-o \.: exists and is not empty"):
+        write_masks(tmp_path / "ct", path, Path())
 
 
 def test_copies_of_slices_are_remarked(tmp_path, make, series):

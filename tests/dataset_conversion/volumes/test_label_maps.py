@@ -112,7 +112,7 @@ class TestWhereNamesComeFrom:
         put(case / "seg.nii.gz")
         (case / "labels.yaml").write_text("{1: a, 2: b, 5: c}")
         inputs = open_case("p1", case).input_files()
-        assert inputs["b"] == (case / "seg.nii.gz", case / "labels.yaml")
+        assert inputs["roi:b"] == (case / "seg.nii.gz", case / "labels.yaml")
         assert inputs["image"] == (case / "ct.nii.gz",)
 
 
@@ -368,8 +368,8 @@ def test_metaimage_data_files_are_inputs(case):
     (case / "labels.yaml").write_text("{1: a, 2: b, 5: c}")
     assert open_case("p1", case).input_files() == {
         "image": (case / "scan.mhd", case / "scan.raw"),
-        "gtv": (case / "gtv.mhd", case / "gtv.raw"),
-        **dict.fromkeys("abc", (case / "labels.mhd", case / "labels.raw", case / "labels.yaml")),
+        "roi:gtv": (case / "gtv.mhd", case / "gtv.raw"),
+        **dict.fromkeys(("roi:a", "roi:b", "roi:c"), (case / "labels.mhd", case / "labels.raw", case / "labels.yaml")),
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from nnunet_chordoma.dataset_conversion.sources import find_cases, open_case
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import Image, write_image
+from nnunet_chordoma.images import Image, to_sitk, write_image
 
 GRID = Geometry((6, 5, 4), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0))
 
@@ -130,6 +131,65 @@ def test_image_that_is_not_finite(tmp_path):
         open_case("p1", tmp_path).image()
 
 
+class TestInputFiles:
+    @pytest.mark.parametrize("name", ["image", "structures"])
+    def test_a_mask_of_any_name_takes_no_role_of_another(self, tmp_path, name):
+        put(tmp_path / "ct.nii.gz")
+        put(tmp_path / f"masks/{name}.nii.gz", mask_array(1))
+        put(tmp_path / "masks/gtv.nii.gz", mask_array(1))
+        assert open_case("p1", tmp_path).input_files() == {
+            "image": (tmp_path / "ct.nii.gz",),
+            "roi:gtv": (tmp_path / "masks/gtv.nii.gz",),
+            f"roi:{name}": (tmp_path / f"masks/{name}.nii.gz",),
+        }
+
+    @pytest.mark.parametrize("name", ["image", "structures"])
+    def test_a_segment_of_any_name_takes_no_role_of_another(self, tmp_path, name):
+        put(tmp_path / "ct.nii.gz")
+        put(tmp_path / "labels.nii.gz", mask_array(1, 2))
+        (tmp_path / "labels.yaml").write_text(f"{{1: {name}, 2: gtv}}")
+        label_map = (tmp_path / "labels.nii.gz", tmp_path / "labels.yaml")
+        assert open_case("p1", tmp_path).input_files() == {
+            "image": (tmp_path / "ct.nii.gz",),
+            f"roi:{name}": label_map,
+            "roi:gtv": label_map,
+        }
+
+    def test_a_volume_without_its_voxels_is_refused_before_anything_is_read(self, tmp_path):
+        put(tmp_path / "ct.nii.gz")
+        sitk.WriteImage(to_sitk(Image(mask_array(1), GRID)), str(tmp_path / "gtv.mhd"))
+        (tmp_path / "gtv.raw").unlink()
+        with pytest.raises(ChordomaError, match=r"gtv\.mhd: expected its voxels in .*gtv\.raw, .* found no such file"):
+            open_case("p1", tmp_path)
+
+
+class TestDeeperVolumes:
+    def test_are_counted_and_warned_about(self, tmp_path):
+        put(tmp_path / "ct.nii.gz")
+        put(tmp_path / "gtv.nii.gz", mask_array(1))
+        put(tmp_path / "masks/glut/gluteus_maximus_left.nii.gz", mask_array(1))
+        put(tmp_path / "masks/glut/old/gluteus_maximus_right.nii.gz", mask_array(1))
+        put(tmp_path / ".cache/x/piriformis.nii.gz", mask_array(1))
+        source = open_case("p1", tmp_path)
+        assert [roi.key for roi in source.rois] == ["gtv"]
+        assert source.ignored == ("2 volume(s) deeper than one sub-folder",)
+        (warning,) = source.warnings
+        assert warning.startswith("2 volume(s) deeper than one sub-folder: left out")
+
+    def test_one_sub_folder_is_not_deep(self, tmp_path):
+        put(tmp_path / "ct.nii.gz")
+        put(tmp_path / "masks/gtv.nii.gz", mask_array(1))
+        source = open_case("p1", tmp_path)
+        assert (source.ignored, source.warnings) == ((), ())
+
+    def test_are_named_where_nothing_else_is_found(self, tmp_path):
+        put(tmp_path / "ct.nii.gz")
+        put(tmp_path / "masks/glut/gtv.nii.gz", mask_array(1))
+        assert "or one label map, found only 1 volume(s) deeper than one sub-folder" in refused(tmp_path)
+        (tmp_path / "ct.nii.gz").unlink()
+        assert "found neither (1 volume(s) deeper than one sub-folder)" in refused(tmp_path)
+
+
 class TestMixedFolders:
     def test_complete_dicom_wins_and_volumes_are_recorded(self, tmp_path, make):
         make.dicom_case(tmp_path)
@@ -165,7 +225,15 @@ class TestFindCases:
     def test_names_that_nnunet_cannot_use(self, tmp_path, name):
         (tmp_path / name).mkdir()
         with pytest.raises(ChordomaError, match="rename the folder"):
-            find_cases(tmp_path)
+            open_case(name, tmp_path / name)
+
+    @pytest.mark.parametrize("spacing", [(0.003, 0.003, 0.003), (1.0, 1.0, 40.0), (20.0, 20.0, 20.0)])
+    def test_voxels_of_another_unit(self, tmp_path, spacing):
+        grid = Geometry((200, 4, 4), spacing, (0.0,) * 3)
+        write_image(tmp_path / "a/ct.nii.gz", Image(np.zeros(grid.shape_zyx, np.int16), grid))
+        write_image(tmp_path / "a/gtv.nii.gz", Image(np.zeros(grid.shape_zyx, np.uint8), grid))
+        with pytest.raises(ChordomaError, match=r"case 'a': expected voxels of .* spacing may be wrong"):
+            open_case("a", tmp_path / "a")
 
     def test_a_case_instead_of_the_cohort(self, tmp_path):
         (tmp_path / "masks").mkdir()
