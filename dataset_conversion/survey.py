@@ -126,8 +126,11 @@ def survey_case(checked: CheckedCase, sources: SourceOptions, fix: str | None, d
             f"are exchanged (correct them). Look at the scan first; {checked.case}={KEEP} takes it as it is"
         )
     if anatomy.contradictions and fix != KEEP:
-        found = "; ".join(anatomy.contradictions).replace("CASE=", f"{checked.case}=")
-        raise ChordomaError(f"{what}: {found}. Look at the scan first; {checked.case}={KEEP} takes it as it is")
+        advice = (anatomy.advice or "").replace("CASE=", f"{checked.case}=")
+        raise ChordomaError(
+            f"{what}: {'; '.join(anatomy.contradictions)}: {advice}. Look at the scan first; "
+            f"{checked.case}={KEEP} takes it as it is"
+        )
     warnings += [f"kept as it is: {found}" for found in (*anatomy.contradictions, *([exchanged] if exchanged else []))]
     bone = (image.array > BONE_HU) & body
     write_image(files.labels, Image(labels, image.geometry))

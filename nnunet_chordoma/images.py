@@ -113,6 +113,8 @@ def read_layers(path: Path) -> tuple[Image, ...]:
     array = sitk.GetArrayFromImage(image)
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _refuse_truncated_nifti(path, array.size)
+        if array.dtype.kind == "f":
+            _refuse_hidden_nan(path, array.size)
     components = (array,) if array.ndim == 3 else tuple(np.moveaxis(array, -1, 0))
     return tuple(Image(component, geometry_of(image)) for component in components)
 
@@ -135,6 +137,24 @@ def _refuse_truncated_nifti(path: Path, voxels: int) -> None:
         raise ChordomaError(f"{path}: truncated or damaged ({error}); copy or write it again") from None
     if found < expected:
         raise ChordomaError(f"{path}: truncated, expected {expected} bytes, found {found}; copy or write it again")
+
+
+def _refuse_hidden_nan(path: Path, voxels: int) -> None:
+    """ITK reads NaN and infinities of a NIfTI file as zeros and says nothing, so they are looked for here."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        header = stream.read(112)
+        order = "<" if struct.unpack_from("<i", header, 0)[0] == 348 else ">"
+        kind = {16: "f4", 64: "f8"}.get(struct.unpack_from(f"{order}h", header, 70)[0])
+        if kind is None:
+            # Integers, which the header scales to fractions.
+            return
+        stream.seek(int(struct.unpack_from(f"{order}f", header, 108)[0]))
+        stored = np.frombuffer(stream.read(voxels * int(kind[1])), dtype=f"{order}{kind}")
+    broken = int(stored.size - np.count_nonzero(np.isfinite(stored)))
+    if broken:
+        raise ChordomaError(
+            f"{path}: {broken} of {stored.size} voxels are not finite (NaN or infinite), export it again"
+        )
 
 
 def _gzip_claims(path: Path) -> int:

@@ -37,14 +37,15 @@ OPPOSITE = {"S": "P", "P": "S", "L": "R", "R": "L", "H": "F", "F": "H"}
 class AnatomyCheck:
     """What the voxels show, None where they do not tell, and in words what contradicts the header.
 
-    `fix` is the value for --fix-orientation that follows from the findings, None if several would do or none is
-    needed.
+    `advice` says in words what mends it (CASE stands for the case's name). `fix` is the value for --fix-orientation
+    that follows from the findings, None if several would do or none is needed.
     """
 
     table: Finding | None
     spine: Finding | None
     head: Finding | None
     contradictions: tuple[str, ...]
+    advice: str | None
     fix: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +54,7 @@ class AnatomyCheck:
             "spine": self.spine.to_json() if self.spine else None,
             "head": self.head.to_json() if self.head else None,
             "contradictions": list(self.contradictions),
+            "advice": self.advice,
             "fix": self.fix,
         }
 
@@ -91,7 +93,7 @@ def judge(table: Finding | None, spine: Finding | None, head: Finding | None, po
             f"{position}"
         )
     if not found:
-        return AnatomyCheck(table, spine, head, (), None)
+        return AnatomyCheck(table, spine, head, (), None, None)
     if turned or upside_down:
         prone = None if table is None or not turned else table.where == "posterior"
         advice, fix = _mend_axes(turned, upside_down, table_off, prone, position)
@@ -102,8 +104,7 @@ def judge(table: Finding | None, spine: Finding | None, head: Finding | None, po
         )
     else:
         advice, fix = "if the scan looks right, only PatientPosition is wrong: give --fix-orientation CASE=keep", None
-    found[-1] += f": {advice}"
-    return AnatomyCheck(table, spine, head, tuple(found), fix)
+    return AnatomyCheck(table, spine, head, tuple(found), advice, fix)
 
 
 def _mend_axes(

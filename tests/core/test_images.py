@@ -87,3 +87,18 @@ def test_names(tmp_path):
     assert is_volume(tmp_path / "x.nrrd")
     assert not is_volume(tmp_path / ".partial-1-x.nrrd")
     assert not is_volume(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_are_none_are_refused_though_itk_reads_zeros(tmp_path, suffix, value, dtype):
+    array = np.zeros((3, 4, 5), dtype)
+    array[1, 2, 3] = array[2, 0, 0] = value
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    assert np.isfinite(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).all()
+    with pytest.raises(ChordomaError, match=r"a.nii.*: 2 of 60 voxels are not finite"):
+        read_image(path)
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5), dtype)), str(path))
+    assert (read_image(path).array == 1).all()

@@ -262,7 +262,7 @@ class TestContradictions:
         image = entered_as(draw(true), entered)
         found = check(image, entered)
         assert found.fix == true
-        assert f"--fix-orientation CASE={true}" in " ".join(found.contradictions)
+        assert f"--fix-orientation CASE={true}" in found.advice
         assert not any("\n" in text for text in found.contradictions)
         assert ("spine lies on the anterior side" in " ".join(found.contradictions)) == (true[2] != entered[2])
         assert ("head lies towards the inferior end" in " ".join(found.contradictions)) == (true[0] != entered[0])
@@ -274,12 +274,13 @@ class TestContradictions:
 
     def test_words_and_numbers(self):
         image = entered_as(draw("HFP", legs=False), "HFS")
-        (text,) = check(image, "HFS").contradictions
+        found = check(image, "HFS")
+        (text,) = found.contradictions
         assert text.startswith("the spine lies on the anterior side (bone centroid 4")
         assert " mm in front of the body's centre over " in text
-        assert text.endswith(
-            "expected posterior: orientation of the scan is wrong; if the patient lay prone, head first, give "
-            "--fix-orientation CASE=HFP"
+        assert text.endswith("expected posterior")
+        assert found.advice == (
+            "orientation of the scan is wrong; if the patient lay prone, head first, give --fix-orientation CASE=HFP"
         )
 
     def test_decubitus_is_turned_to_the_other_side(self):
@@ -306,8 +307,8 @@ class TestContradictions:
         found = check(image, position)
         # Which of the two it was, only left and right could tell.
         assert found.fix is None
-        assert f"CASE={turn} if turned by half" in found.contradictions[-1]
-        assert f"CASE={mirror} if mirrored" in found.contradictions[-1]
+        assert f"CASE={turn} if turned by half" in found.advice
+        assert f"CASE={mirror} if mirrored" in found.advice
         for fix in (turn, mirror):
             assert check(mended(image, fix, None), position).contradictions == ()
 
