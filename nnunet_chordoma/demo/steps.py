@@ -79,7 +79,6 @@ def stages(options: DemoOptions) -> list[list[Step]]:
     raw = out / "nnUNet_raw" / dataset_name(DATASET_ID)
     results = out / "nnUNet_results" / dataset_name(DATASET_ID)
     counts = (options.training_cases, options.validation_cases, options.test_cases)
-    common = ("-d", DATASET_ID, "-c", DEMO_CONFIGURATION, "-p", PLANS)
     settings = [*(("--epochs", options.epochs) if options.epochs else ())]
     settings += [*(("--patches-per-image", options.patches_per_image) if options.patches_per_image else ())]
 
@@ -107,31 +106,33 @@ def stages(options: DemoOptions) -> list[list[Step]]:
                 "nnUNetv2_train",
                 *(DATASET_ID, DEMO_CONFIGURATION, 0, "-tr", trainer, "-p", PLANS),
                 # Continues where an interrupted training stopped, else starts anew.
-                *("--npz", "--c", "-device", options.device),
+                *("--c", "-device", options.device),
             ),
             75,
             epochs=options.epochs or SMALL_EPOCHS,
         )
         for model, trainer in TRAINERS.items()
     ]
+    trained = [
+        f"{model}={results / f'{trainer}__{PLANS}__{DEMO_CONFIGURATION}'}" for model, trainer in TRAINERS.items()
+    ]
+    predicted = {
+        "validation": (raw / "imagesTr", ("--splits", raw / SPLITS_FILE, "--split", "val")),
+        "predictions": (raw / "imagesTs", ()),
+    }
     predict = [
         Step(
-            f"predict_{model}",
-            "predicting the test cases",
+            f"predict_{folder}",
+            "predicting validation and test cases",
             _command(
-                "nnUNetv2_predict",
-                *("-i", raw / "imagesTs", "-o", out / "predictions" / model, *common),
-                *("-f", 0, "-tr", trainer, "--save_probabilities", "--continue_prediction", "-npp", 1, "-nps", 1),
-                *("-device", options.device),
+                "chordoma-predict",
+                *("-i", images, *which, "-o", out / folder, "-m", *trained, "-device", options.device),
             ),
-            12,
+            60,
         )
-        for model, trainer in TRAINERS.items()
+        for folder, (images, which) in predicted.items()
     ]
-    validation = [
-        f"{model}={results / f'{trainer}__{PLANS}__{DEMO_CONFIGURATION}' / 'fold_0' / 'validation'}"
-        for model, trainer in TRAINERS.items()
-    ]
+    validation = [f"{model}={out / 'validation' / model}" for model in TRAINERS]
     predictions = [f"{model}={out / 'predictions' / model}" for model in TRAINERS]
     ensembles = {"average_ensemble": "average", "optimal_ensemble": str(out / "weights.json")}
     fit = Step(

@@ -71,6 +71,11 @@ def predict(
     precision: Annotated[
         Precision, typer.Option(help="On CUDA; auto is bfloat16 where the GPU has it, else float16.")
     ] = Precision.auto,
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="splits_final.json; with --split, predict the cases of one split only."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="train|val|test|outlier", help="Split of --splits.")] = None,
     workers: Annotated[int, typer.Option(help="Predictions written while the next are computed.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
 ) -> None:
@@ -82,9 +87,11 @@ def predict(
     """
     import warnings
 
+    from nnunet_chordoma.training.prediction_inputs import cases_of_split
     from nnunet_chordoma.training.prediction_options import named_folders, protocol_of, usable_device
 
     named = named_folders(models)
+    only = cases_of_split(splits, split)
     chosen_device = usable_device(device.value)
     # nnU-Net's imports make torch speak of its own future.
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -94,7 +101,7 @@ def predict(
 
     chosen_protocol = protocol_of(protocol.value, chosen_device, batch_size, precision.value)
     read = [read_model(name, folder, folds, checkpoint) for name, folder in named.items()]
-    predicted = predict_images(images, output, read, chosen_protocol, Wanted(npz, compact), workers, overwrite)
+    predicted = predict_images(images, output, read, chosen_protocol, Wanted(npz, compact), workers, overwrite, only)
     kept = f", kept {predicted.skipped} finished" if predicted.skipped else ""
     console.console().print(f"wrote {predicted.done} prediction(s) to {output}{kept}", soft_wrap=True, markup=False)
 

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -40,15 +41,29 @@ class Predicted:
 
 @dataclass(frozen=True)
 class _Output:
-    """One model's part of a run: its folder, a record of every case in it, and the cases to predict."""
+    """One model's part of a run: its folder, the record that each case will have, and the cases to predict.
+
+    `known` is what the folder's record file says.
+    """
 
     model: TrainedModel
     folder: Path
     records: Mapping[str, CaseRecord]
+    known: dict[str, CaseRecord]
     to_do: tuple[str, ...]
+    lock: Lock = field(default_factory=Lock)
 
     def files(self, case: str) -> PredictionFiles:
         return PredictionFiles.of(self.folder, case, self.model.file_ending)
+
+    def replace(self, case: str) -> PredictionFiles:
+        """Take an earlier prediction away and renew the record: the case is unfinished until its label map is there."""
+        files = self.files(case)
+        with self.lock:
+            files.remove()
+            self.known[case] = self.records[case]
+            write_records(self.folder, self.model.scheme, self.known)
+        return files
 
 
 _Preprocessed = dict[str, tuple[Tensor, dict[str, Any]]]
@@ -63,8 +78,9 @@ def predict_images(
     wanted: Wanted,
     workers: int = 1,
     overwrite: bool = False,
+    only: Sequence[str] | None = None,
 ) -> Predicted:
-    """Predict every case of a folder with every model; several models get sub-folders named after them.
+    """Predict the cases of a folder, all or those of `only`, with every model, each in a sub-folder if several.
 
     Cases that an earlier run made of the same images, with the same model and protocol, are skipped unless
     `overwrite`. Up to `workers` finished predictions are brought to the original grid and written while the next
@@ -75,7 +91,7 @@ def predict_images(
         raise ChordomaError(f"--workers must be 1 or more, found {workers}")
     for model in models:
         protocol.check(model)
-    cases = {model.name: find_images(images, model.file_ending, model.channels) for model in models}
+    cases = {model.name: find_images(images, model.file_ending, model.channels, only) for model in models}
     files = {file for of_case in cases.values() for channels in of_case.values() for file in channels}
     digests = {file: sha256(file) for file in sorted(files)}
     folders = [output if len(models) == 1 else output / model.name for model in models]
@@ -114,8 +130,8 @@ def _plan(
 ) -> _Output:
     """What is left to do in an output folder; refuses one that holds files of other programs under our names."""
     earlier = read_records(folder)
-    plan = _Output(model, folder, records, ())
-    ours = [path for case in records if case not in earlier for path in plan.files(case).all]
+    files = {case: PredictionFiles.of(folder, case, model.file_ending) for case in records}
+    ours = [path for case in records if case not in earlier for path in files[case].all]
     ours += [] if (folder / FILE_NAME).exists() else [folder / "dataset.json", folder / "plans.json"]
     if foreign := [path for path in ours if path.exists()]:
         # Not even with --overwrite: it may be a dataset, references or another program's predictions.
@@ -126,25 +142,22 @@ def _plan(
     to_do = [
         case
         for case, record in records.items()
-        if overwrite or earlier.get(case) != record or not plan.files(case).complete(wanted)
+        if overwrite or earlier.get(case) != record or not files[case].complete(wanted)
     ]
     changed = [case for case in to_do if case in earlier and earlier[case] != records[case]]
     if changed and not overwrite:
         console.warn(f"{folder}: {len(changed)} case(s) are of another model or image and are predicted again")
     if left := sorted(set(earlier) - set(records)):
         console.warn(f"{folder} also holds {len(left)} case(s) of an earlier run, left as they are: {', '.join(left)}")
-    return _Output(model, folder, {**{case: earlier[case] for case in left}, **records}, tuple(to_do))
+    return _Output(model, folder, records, {**records, **earlier}, tuple(to_do))
 
 
 def _prepare(output: _Output, images: Path, wanted: Wanted, overwrite: bool) -> None:
-    """Remove stale files of the cases to predict and write what accompanies predictions of nnU-Net."""
+    """Write what accompanies predictions of nnU-Net, and the record file, which claims the folder."""
     for aside in output.folder.glob(".partial-*"):
         # nnU-Net would take what a power cut left for predictions.
         aside.unlink()
-    # Before the records are renewed, or an interrupted run would take them for finished.
-    for case in output.to_do:
-        output.files(case).remove()
-    write_records(output.folder, output.model.scheme, output.records)
+    write_records(output.folder, output.model.scheme, output.known)
     for name in ("dataset.json", "plans.json"):
         with written_aside(output.folder / name) as aside:
             shutil.copyfile(output.model.folder / name, aside)
@@ -229,7 +242,7 @@ def _finish(
 ) -> None:
     try:
         probabilities = protocol.on_original_grid(output.model, computed, properties)
-        output.files(case).write(probabilities, properties, output.model, wanted)
+        output.replace(case).write(probabilities, properties, output.model, wanted)
     except MemoryError:
         raise ChordomaError(
             f"case '{case}': not enough memory to bring the probabilities to the original grid of "

@@ -418,3 +418,40 @@ def test_the_record_names_no_files_of_the_user(model_folders, predict):
         "paper: patches 8x8x8, stride 2x1x1, mirror padding 4, mean of probabilities, computed in float32"
     )
     assert str(model_folders.folder) not in json.dumps(record)
+
+
+def test_one_split_is_predicted_alone(model_folders, predict, refused):
+    for seed, case in enumerate("abc"):
+        model_folders.write_image(case, seed)
+    splits = model_folders.folder / "splits_final.json"
+    splits.write_text(json.dumps([{"train": ["a"], "val": ["b", "c"], "test": [], "outlier": ["gone"]}]))
+    model = model_folders.write_model()
+    out = predict("out", model, "--splits", splits, "--split", "val")
+    assert {path.name for path in out.glob("*.nii.gz")} == {"b.nii.gz", "c.nii.gz"}
+    assert "train (1), val (2), test (0), outlier (1)" in refused("no", model, "--splits", splits, "--split", "test")
+    assert "belong together" in refused("no", model, "--split", "val")
+    assert "gone" in refused("no", model, "--splits", splits, "--split", "outlier")
+
+
+def test_an_interruption_keeps_the_predictions_that_were_to_be_replaced(model_folders, predict, monkeypatch):
+    for seed, case in enumerate("abc"):
+        model_folders.write_image(case, seed)
+    model, write = model_folders.write_model(), PredictionFiles.write
+    out = predict("out", model)
+
+    def dies_at_the_second(self, *others):
+        if self.npz.name == "b.npz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, *others)
+
+    monkeypatch.setattr(PredictionFiles, "write", dies_at_the_second)
+    with pytest.raises(OSError, match="space"):
+        predict("out", model, "--overwrite", "--workers", 1)
+    assert (out / "a.nii.gz").exists()
+    assert not (out / "b.nii.gz").exists()  # its old files were about to be replaced
+    assert (out / "c.nii.gz").exists()
+    monkeypatch.undo()
+    kept = (out / "c.nii.gz").stat().st_mtime_ns
+    predict("out", model)
+    assert (out / "b.nii.gz").exists()
+    assert (out / "c.nii.gz").stat().st_mtime_ns == kept
