@@ -1,9 +1,9 @@
-"""What the label-map objective needs of a case: counts where the models agree, everything where they do not.
+"""What the objectives need of a case: counts where the models agree, everything where they do not.
 
 If every model gives a voxel the same label, and clearly so, every weighted mean gives it that label too: for
 each model k the winner's probability exceeds that of any other label, hence so does its mean with weights
-w_k >= 0. Such voxels enter the objective as counts that no weights change. The others, a few per cent, are
-kept whole. Nothing is approximated.
+w_k >= 0. Such voxels enter the label-map objective as counts that no weights change. The others, a few per
+cent, are kept whole. Nothing is approximated. The soft objective needs sums over all voxels alone.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.ensemble.agreement import BLOCK, CLEAR_MARGIN, Agreement, Decision
+from nnunet_chordoma.ensemble.soft_statistics import SoftStatistics, soft_statistics
+from nnunet_chordoma.ensemble.spill import SpilledProbabilities
 from nnunet_chordoma.errors import ChordomaError
 
-CLEAR_MARGIN = 1e-5
-"""A model is undecided where its two highest probabilities are this close: float32 sums of 20 models may tie them."""
-
-BLOCK = 1 << 15
-"""Voxels handled at a time: few enough for the processor's cache."""
+__all__ = ["BLOCK", "CLEAR_MARGIN", "CompressedCase", "blocks", "compress"]
 
 
 @dataclass(frozen=True)
 class CompressedCase:
-    """One case, as far as label maps of ensembles depend on weights.
+    """One case, as far as ensembles of its models depend on weights.
 
     `agreed_predicted` and `agreed_intersection` (label,) count the voxels that are given a label, and given it
     rightly, by every ensemble; `reference_count` (label,) counts all reference voxels. `probabilities`
-    (model, label, voxel) and `reference` (voxel,) hold the voxels that depend on the weights.
+    (model, label, voxel), in memory or on disk, and `reference` (voxel,) hold the voxels that depend on the
+    weights. `soft` has the sums over all voxels that the soft objective is made of.
     """
 
     case: str
@@ -37,8 +37,9 @@ class CompressedCase:
     agreed_predicted: NDArray[np.int64]
     agreed_intersection: NDArray[np.int64]
     reference_count: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | SpilledProbabilities
     reference: NDArray[np.uint8]
+    soft: SoftStatistics
 
     @property
     def disagreeing(self) -> int:
@@ -54,46 +55,35 @@ def blocks(voxels: int) -> Iterator[slice]:
 def compress(case: str, maps: Sequence[NDArray[np.float32]], reference: NDArray[np.integer]) -> CompressedCase:
     """Compress one case: probability maps (label, z, y, x), one per model, and reference labels (z, y, x).
 
-    All maps of the case are in memory at once (paper size: 200 MB a model), so that each file is read once.
-    Raises ChordomaError if shapes differ or the reference holds a label that the maps have no channel for.
+    All maps of the case are in memory at once; `reading_pass` compresses files without that. Raises ChordomaError
+    if shapes differ or the reference holds a label that the maps have no channel for.
     """
     labels = _checked_labels(case, maps, reference)
     flat = [np.asarray(values, dtype=np.float32).reshape(labels, -1) for values in maps]
     truth = np.asarray(reference).reshape(-1).astype(np.uint8)
-    agreed = np.empty(truth.size, dtype=np.uint8)
-    undecided = np.zeros(truth.size, dtype=bool)
-    for block in blocks(truth.size):
-        agreed[block], unclear = _clear_winner(flat[0][:, block])
-        for values in flat[1:]:
-            winner, tied = _clear_winner(values[:, block])
-            unclear |= tied | (winner != agreed[block])
-        undecided[block] = unclear
-    kept = np.flatnonzero(undecided)
+    agreement = Agreement(truth.size)
+    for values in flat:
+        decision = Decision(truth.size)
+        # Block by block and not label by label: the sums of a block stay in the processor's cache.
+        for block in blocks(truth.size):
+            for label in range(labels):
+                decision.add(label, block, values[label, block])
+        agreement.add(decision)
+    kept = agreement.kept()
     probabilities = np.empty((len(flat), labels, kept.size), dtype=np.float32)
     for model, values in enumerate(flat):
         np.take(values, kept, axis=1, out=probabilities[model])
-    settled, settled_truth = agreed[~undecided], truth[~undecided]
+    predicted, intersection = agreement.counts(truth, labels)
     return CompressedCase(
         case,
         int(truth.size),
-        agreed_predicted=np.bincount(settled, minlength=labels),
-        agreed_intersection=np.bincount(settled[settled == settled_truth], minlength=labels),
+        agreed_predicted=predicted,
+        agreed_intersection=intersection,
         reference_count=np.bincount(truth, minlength=labels),
         probabilities=probabilities,
         reference=truth[kept],
+        soft=soft_statistics(flat, truth),
     )
-
-
-def _clear_winner(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Label (voxel,) with the highest of the probabilities (label, voxel), and where it is not clearly so."""
-    winner = np.zeros(probabilities.shape[1], dtype=np.uint8)
-    highest = probabilities[0].copy()
-    second = np.full_like(highest, -np.inf)
-    for label, values in enumerate(probabilities[1:], start=1):
-        winner[values > highest] = label
-        np.maximum(second, np.minimum(highest, values), out=second)
-        np.maximum(highest, values, out=highest)
-    return winner, highest - second <= CLEAR_MARGIN
 
 
 def _checked_labels(case: str, maps: Sequence[NDArray[np.float32]], reference: NDArray[np.integer]) -> int:

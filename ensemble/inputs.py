@@ -37,6 +37,30 @@ def read_case_list(path: Path) -> tuple[str, ...]:
     return tuple(cases)
 
 
+def read_patients(path: Path) -> dict[str, str]:
+    """Patient of each case from a CSV file with the columns case and patient; repeats and gaps are refused."""
+    import csv
+
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ChordomaError(
+            f"--patients {path}: not a readable CSV file ({error}); give columns case,patient"
+        ) from None
+    patients: dict[str, str] = {}
+    for row in rows:
+        case, patient = row.get("case"), row.get("patient")
+        if not case or not patient:
+            raise ChordomaError(f"--patients {path}: expected the columns case and patient, both filled, in every row")
+        if case in patients:
+            raise ChordomaError(f"--patients {path}: case '{case}' is listed more than once; list it once")
+        patients[case] = patient
+    if not patients:
+        raise ChordomaError(f"--patients {path}: expected rows under the header case,patient, found none")
+    return patients
+
+
 def find_cases(models: Mapping[str, Path], only: Sequence[str] | None = None) -> dict[str, tuple[ProbabilityMaps, ...]]:
     """Case name to probability maps in the order of the models, sorted by case.
 

@@ -5,24 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.objective import DESCRIPTION, NAME, LabelMapIoU
+from nnunet_chordoma.ensemble import objective as label_map_objective
+from nnunet_chordoma.ensemble import soft_objective
+from nnunet_chordoma.ensemble.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.options import FitOptions
+from nnunet_chordoma.ensemble.refits import Worth
+from nnunet_chordoma.ensemble.soft_adam import AdamAscent
+from nnunet_chordoma.ensemble.soft_exact import SoftOptimum
+from nnunet_chordoma.ensemble.soft_objective import SoftIoU
 from nnunet_chordoma.ensemble.solver import Solution
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 from nnunet_chordoma.files import write_document
 from nnunet_chordoma.labels import LabelScheme
 
+Search: TypeAlias = Solution | SoftOptimum | AdamAscent
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """An ensemble or single model on the fitted cases: the objective and mean IoU per class (None: absent)."""
+    """An ensemble or single model on the fitted cases.
+
+    `value` is the sum over classes of the IoU of its label maps, `iou` that of each class (None: not counted), `soft`
+    the soft objective.
+    """
 
     value: float
     iou: tuple[float | None, ...]
+    soft: float
 
 
 @dataclass(frozen=True)
@@ -37,28 +51,46 @@ class Exclusion:
 class FitResult:
     """Fitted weights and what they and their rivals reach on the cases they were fitted to.
 
-    `models` holds the single models in the order of `weights.names`; `voxels` counts all voxels and
-    `disagreeing_voxels` those whose label depends on the weights.
+    `models` holds the single models in the order of `weights.names`, `soft` the maximum of the soft objective, which
+    is not to be confused with good label maps. `shrunk` is how far `weights` are drawn from the fitted ones toward
+    equal ones. `voxels` counts all voxels and `disagreeing_voxels` those whose label depends on the weights.
     """
 
     scheme: LabelScheme
+    options: FitOptions
     weights: EnsembleWeights
+    search: Search
+    shrunk: float
     optimal: Candidate
     average: Candidate
     models: tuple[Candidate, ...]
+    soft_weights: tuple[float, ...]
+    soft: Candidate
+    worth: Worth
     cases: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
     voxels: int
     disagreeing_voxels: int
-    seed: int
-    starts: int
-    line_searches: int
-    optimal_along_pairs: bool
+
+    @property
+    def value(self) -> float:
+        """What was maximised, at the weights."""
+        return self.optimal.value if self.options.objective == "iou" else self.optimal.soft
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that are counted in some case."""
+        return tuple(n for n, value in zip(self.scheme.names, self.average.iou, strict=True) if value is not None)
 
     @property
     def classes_counted(self) -> int:
         """Number of classes in the objective, which is also its upper bound."""
-        return sum(value is not None for value in self.average.iou)
+        return len(self.classes)
+
+    @property
+    def soft_misleads(self) -> bool:
+        """Whether the maximum of the soft objective gives worse label maps than equal weights do."""
+        return self.soft.value < self.average.value
 
 
 @dataclass(frozen=True)
@@ -70,52 +102,49 @@ class CaseSource:
     probabilities_sha256: tuple[str, ...]
 
 
-def collect(objective: LabelMapIoU, solution: Solution, names: Sequence[str], scheme: LabelScheme) -> FitResult:
-    """Put the solution beside the average and every single model."""
-    models = objective.models
-    cases = objective.cases
-    return FitResult(
-        scheme=scheme,
-        weights=EnsembleWeights(tuple(names), tuple(float(value) for value in solution.weights)),
-        optimal=_candidate(objective, solution.weights),
-        average=_candidate(objective, np.full(models, 1 / models)),
-        models=tuple(_candidate(objective, vertex) for vertex in np.eye(models)),
-        cases=tuple(case.case for case in cases),
-        excluded=tuple(
-            Exclusion(cases[int(case)].case, scheme.names[int(label)])
-            for case, label in np.argwhere(~objective.counted)
-        ),
-        voxels=sum(case.voxels for case in cases),
-        disagreeing_voxels=sum(case.disagreeing for case in cases),
-        seed=solution.seed,
-        starts=solution.starts,
-        line_searches=solution.line_searches,
-        optimal_along_pairs=solution.optimal_along_pairs,
-    )
+def exclusions(objective: LabelMapIoU, scheme: LabelScheme) -> tuple[Exclusion, ...]:
+    """The chosen classes that references lack, case by case."""
+    chosen = range(len(scheme)) if objective.classes is None else objective.classes
+    lacking = [(case, label) for case, label in np.argwhere(objective.absent) if label in chosen]
+    return tuple(Exclusion(objective.cases[int(case)].case, scheme.names[int(label)]) for case, label in lacking)
+
+
+def candidate(objective: LabelMapIoU, soft: SoftIoU, weights: NDArray[np.float64]) -> Candidate:
+    per_class = objective.iou_per_class(weights)
+    iou = tuple(None if np.isnan(value) else float(value) for value in per_class)
+    return Candidate(float(np.nansum(per_class)), iou, soft.value(weights))
 
 
 def write_weights(path: Path, result: FitResult, sources: Sequence[CaseSource] = ()) -> None:
     """Write weights.json, complete or not at all."""
     names = result.weights.names
+    soft = result.options.objective == soft_objective.NAME
     content: dict[str, Any] = {
         "weights": dict(result.weights.items()),
-        "objective": {"name": NAME, "description": DESCRIPTION, "classes_counted": result.classes_counted},
-        "value": result.optimal.value,
+        "objective": {
+            "name": result.options.objective,
+            "description": soft_objective.DESCRIPTION if soft else label_map_objective.DESCRIPTION,
+            "pool": result.options.pool,
+            "classes": [
+                n for n, value in zip(result.scheme.names, result.average.iou, strict=True) if value is not None
+            ],
+            "classes_counted": result.classes_counted,
+        },
+        "value": result.value,
         "on_fitted_cases": {
             "optimal": _scores(result.optimal, result.scheme),
             "average": _scores(result.average, result.scheme),
+            "soft_optimum": _scores(result.soft, result.scheme)
+            | {"weights": dict(zip(names, result.soft_weights, strict=True))},
             "models": {
                 name: _scores(candidate, result.scheme) for name, candidate in zip(names, result.models, strict=True)
             },
         },
         "excluded": [asdict(exclusion) for exclusion in result.excluded],
-        "solver": {
-            "name": "exact line search",
-            "seed": result.seed,
-            "starts": result.starts,
-            "line_searches": result.line_searches,
-            "optimal_along_every_pair_direction": result.optimal_along_pairs,
-        },
+        "solver": _solver(result) | {"shrunk": result.shrunk},
+        "held_out": _json(result.worth.held_out),
+        "bootstrap": _json(result.worth.bootstrap),
+        "shrinkage": _json(result.worth.shrinkage),
         "voxels": {"total": result.voxels, "disagreeing": result.disagreeing_voxels},
         "cases": [
             {
@@ -130,10 +159,44 @@ def write_weights(path: Path, result: FitResult, sources: Sequence[CaseSource] =
     write_document(path, SCHEMA, SCHEMA_VERSION, result.scheme, content)
 
 
-def _candidate(objective: LabelMapIoU, weights: NDArray[np.float64]) -> Candidate:
-    per_class = objective.iou_per_class(weights)
-    return Candidate(float(np.nansum(per_class)), tuple(None if np.isnan(v) else float(v) for v in per_class))
+def _solver(result: FitResult) -> dict[str, Any]:
+    search = result.search
+    if isinstance(search, Solution):
+        return {
+            "name": "exact line search",
+            "seed": search.seed,
+            "starts": search.starts,
+            "line_searches": search.line_searches,
+            "optimal_along_every_pair_direction": search.optimal_along_pairs,
+            "value_before_shrinking": search.value,
+        }
+    if isinstance(search, SoftOptimum):
+        return {
+            "name": "branch and bound",
+            "upper_bound": search.upper_bound,
+            "gap": search.gap,
+            "certified": search.certified,
+            "nodes": search.nodes,
+            "value_before_shrinking": search.value,
+        }
+    return {
+        "name": "adam",
+        "learning_rate": search.learning_rate,
+        "tolerance": search.tolerance,
+        "steps": search.steps,
+        "converged": search.converged,
+        "value_before_shrinking": search.value,
+    }
+
+
+def _json(part: Any) -> dict[str, Any] | None:
+    content: dict[str, Any] | None = None if part is None else part.to_json()
+    return content
 
 
 def _scores(candidate: Candidate, scheme: LabelScheme) -> dict[str, Any]:
-    return {"value": candidate.value, "iou": dict(zip(scheme.names, candidate.iou, strict=True))}
+    return {
+        "value": candidate.value,
+        "iou": dict(zip(scheme.names, candidate.iou, strict=True)),
+        "soft_value": candidate.soft,
+    }

@@ -4,31 +4,43 @@ The objective is piecewise constant, so gradients say nothing; along a line its 
 (`line_search`). Weight is moved between two models at a time, for every pair and from every start, until no
 pair improves. Then lines toward each model and along random directions are tried, and if one improves, the
 pairs again. Of equally good weights those nearer to uniform are preferred.
+
+Where many voxels depend on the weights the starts are followed on a random sample of them, which is enough to
+tell hills apart. Uniform weights and the best of the places found are then followed to the top on all voxels.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.line_search import LineOptimum, scores, search_line
+from nnunet_chordoma.ensemble.moves import CLOSER_TO_UNIFORM, Moves, from_uniform
 from nnunet_chordoma.ensemble.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.tally import Point, Tally, threads
 
-IMPROVEMENT = 1e-10
-"""Smaller gains are rounding; one voxel of a whole case is worth more."""
-
-NEGLIGIBLE = 0.01
-"""A weight below this is set to zero, so that the model need not be read, where that costs nothing."""
-
-CLOSER_TO_UNIFORM = 1e-6
 RANDOM_STARTS = 5
 
+SAMPLE_VOXELS = 150_000
+"""Where more voxels depend on the weights, starts are followed, and weights refitted, on about as many of them."""
+
+ROUGH_GAIN = 1e-3
+"""Smaller gains are not worth another round while starts are explored."""
+
+FINALISTS = 3
+"""Places found from the starts that are followed on all voxels."""
+
+SUM_TOLERANCE = 1e-6
+
+DISTINCT = 0.05
+"""Places are distinct if some weight differs by more than this."""
+
 Weights = NDArray[np.float64]
+Result = TypeVar("Result")
 Progress = Callable[[list[Weights]], Iterable[Weights]]
 
 
@@ -36,7 +48,8 @@ Progress = Callable[[list[Weights]], Iterable[Weights]]
 class Solution:
     """Weights (model,), the objective there, and how they were found.
 
-    `optimal_along_pairs` is true if moving weight between any two models, by whatever amount, gains nothing.
+    `optimal_along_pairs` is true if moving weight between any two models, by whatever amount, gains nothing, all
+    voxels considered. `explored_voxels` are those on which the starts were followed: all, or a sample.
     """
 
     weights: Weights
@@ -45,169 +58,176 @@ class Solution:
     starts: int
     line_searches: int
     optimal_along_pairs: bool
-
-
-@dataclass(frozen=True)
-class _Point:
-    weights: Weights
-    value: float
-    base: list[NDArray[np.float64]]
+    explored_voxels: int
 
 
 def maximise(
-    objective: LabelMapIoU, seed: int = 0, random_starts: int = RANDOM_STARTS, progress: Progress | None = None
+    objective: LabelMapIoU,
+    seed: int = 0,
+    random_starts: int = RANDOM_STARTS,
+    progress: Progress | None = None,
+    extra_starts: Iterable[Weights] = (),
+    sample_voxels: int = SAMPLE_VOXELS,
 ) -> Solution:
     """Fit weights to the objective; the same seed gives the same weights.
 
-    Starts are uniform weights, every single model and `random_starts` points drawn uniformly from the simplex,
-    so the value is never below the average's or any single model's. `progress` wraps the list of starts.
+    Starts are uniform weights, every single model, `random_starts` points drawn uniformly from the simplex and
+    `extra_starts` (model,); the value is never below that of any of them. `progress` wraps the list of starts,
+    and where these are followed on a sample then the list of places to follow on all voxels.
     """
-    search = _Search(objective)
-    starts = search.starts(np.random.default_rng(seed), random_starts)
-    best: _Point | None = None
-    for index, start in enumerate(progress(starts) if progress else starts):
-        point = search.ascend(search.at(start), np.random.default_rng([seed, index]))
-        if best is None or search.better(point, best):
-            best = point
-    if best is None:
-        raise ValueError("no starts")
-    while True:
-        best = search.drop_negligible(search.toward_uniform(best))
-        improved, all_realised = search.improve(best, search.pairs)
-        if improved is None:
-            break
-        best = search.ascend(improved, np.random.default_rng([seed, len(starts)]))
-    return Solution(best.weights, best.value, seed, len(starts), search.lines, all_realised)
+    with threads() as executor:
+        search = _Search(objective, seed, sample_voxels, executor)
+        starts = search.starts(random_starts) + [_on_simplex(start, objective.models) for start in extra_starts]
+        best, all_realised = search.settle(search.best_of(starts, progress or _unseen))
+        value = float(np.nansum(objective.iou_of(objective.counts_by_definition(best.weights))))
+        return Solution(best.weights, value, seed, len(starts), search.lines, all_realised, search.coarse.voxels)
+
+
+def refit(
+    objective: LabelMapIoU, starts: Iterable[Weights], seed: int = 0, sample_voxels: int = SAMPLE_VOXELS
+) -> Solution:
+    """A quick maximisation from few starts (model,), for the many refits that show how certain weights are.
+
+    Pairs only, and where many voxels depend on the weights only on a sample, the same for all refits with one
+    seed whatever the multiplicity of the cases; `optimal_along_pairs` is not looked into, hence false. The value
+    is that of all voxels and never below that of a start.
+    """
+    given = [_on_simplex(start, objective.models) for start in starts]
+    if not given:
+        raise ValueError("expected at least one start")
+    with threads() as executor:
+        search = _Search(objective, seed, sample_voxels, executor)
+        best = search.quick(given)
+        return Solution(best.weights, best.value, seed, len(given), search.lines, False, search.coarse.voxels)
 
 
 class _Search:
-    """Moves on the simplex for one objective, with a count of the lines searched."""
+    """The steps of a maximisation, on all voxels and on those that starts are followed on."""
 
-    def __init__(self, objective: LabelMapIoU) -> None:
-        self.objective = objective
-        self.lines = 0
-        self.order = _content_order(objective)
-        self.pairs = [_pair(objective.models, i, j) for i, j in combinations(self.order, 2)]
+    def __init__(self, objective: LabelMapIoU, seed: int, sample_voxels: int, executor: Executor) -> None:
+        self.seed = seed
+        self.executor = executor
+        self.full = Tally.full(objective, executor)
+        sampled = self.full.voxels > sample_voxels
+        self.coarse = Tally.sample(objective, sample_voxels, seed) if sampled else Tally.full(objective)
+        self.moves = Moves(self.full, _content_order(self.coarse))
+        self._lines_explored = 0
 
-    def at(self, weights: Weights) -> _Point:
-        return _Point(weights, self.objective.value(weights), scores(self.objective, weights))
+    @property
+    def lines(self) -> int:
+        return self._lines_explored + self.moves.lines
 
-    def starts(self, rng: np.random.Generator, random_starts: int) -> list[Weights]:
-        models = self.objective.models
-        points = [np.full(models, 1 / models), *(np.eye(models)[self.order])]
-        for drawn in rng.dirichlet(np.ones(models), size=random_starts):
-            points.append(self._reordered(drawn))
-        return points
+    def starts(self, random_starts: int) -> list[Weights]:
+        """Uniform weights, every model, and points drawn at random."""
+        models = self.full.models
+        drawn = np.random.default_rng(self.seed).dirichlet(np.ones(models), size=random_starts)
+        return [
+            np.full(models, 1 / models),
+            *np.eye(models)[self.moves.order],
+            *(self.moves.reordered(weights) for weights in drawn),
+        ]
 
-    def ascend_pairs(self, point: _Point) -> _Point:
-        """Move uphill until no pair improves."""
-        improved: _Point | None = point
-        while improved is not None:
-            point = improved
-            improved, _ = self.improve(point, self.pairs)
-        return point
+    def best_of(self, starts: list[Weights], progress: Progress) -> Point:
+        """The best point that the starts, the first of them uniform weights, lead to."""
+        places = self._explored(starts, progress)
+        finalists = [*_distinct(self._ranked(places))[:FINALISTS], starts[0]]
+        ends: list[Point] = []
+        for index, place in enumerate(progress([*finalists, self._ranked(starts)[0]])):
+            point = self.full.point(place)
+            # The last is the best of the starts, followed only if exploration led astray from it.
+            if index < len(finalists) or point.value > _best(ends).value:
+                ends.append(self.moves.ascend(point, self._random(index), finalists))
+            if index == len(finalists):
+                ends.append(self.moves.refine(_best(ends), self._random(index)))
+        return _best(ends)
 
-    def ascend(self, point: _Point, rng: np.random.Generator) -> _Point:
-        """Move uphill until neither a pair nor any of the further directions improves."""
-        improved: _Point | None = point
-        while improved is not None:
-            point = self.ascend_pairs(improved)
-            improved, _ = self.improve(point, self._further_directions(point, rng))
-        return point
+    def settle(self, best: Point) -> tuple[Point, bool]:
+        """Make weights simple where that costs nothing, and climb on until no pair improves.
 
-    def improve(self, point: _Point, directions: Iterable[Weights]) -> tuple[_Point | None, bool]:
-        """Best points of the lines along `directions`, one after the other: where they lead, None if nowhere.
-
-        The second value is false if a line promised a gain that the objective, computed anew at the rounded
-        weights, did not confirm.
+        The second value is false if a pair promised a gain that rounded weights did not confirm.
         """
-        start, all_realised = point, True
-        for direction in directions:
-            optimum = self._search(point, direction)
-            if optimum is None or optimum.value <= point.value + IMPROVEMENT:
-                continue
-            value = self.objective.value(optimum.weights)
-            if value > point.value + IMPROVEMENT:
-                point = _Point(optimum.weights, value, scores(self.objective, optimum.weights))
-            else:
-                all_realised = False
-        return (None if point is start else point), all_realised
+        while True:
+            best = self.moves.drop_negligible(self.moves.toward_uniform(best))
+            improved, all_realised = self.moves.improve(best, self.moves.pairs)
+            if improved is best:
+                return best, all_realised
+            best = self.moves.ascend(improved, self._random(0))
 
-    def toward_uniform(self, point: _Point, rounds: int = 10) -> _Point:
-        """Follow pair directions to points that are no worse and nearer to uniform weights."""
-        for _ in range(rounds):
-            start = point
-            for direction in self.pairs:
-                optimum = self._search(point, direction)
-                if optimum is None or optimum.value < point.value - IMPROVEMENT:
-                    continue
-                nearer = _from_uniform(optimum.weights) < _from_uniform(point.weights) - CLOSER_TO_UNIFORM
-                if nearer and (value := self.objective.value(optimum.weights)) >= point.value:
-                    point = _Point(optimum.weights, value, scores(self.objective, optimum.weights))
-            if point is start:
-                break
-        return point
+    def quick(self, starts: list[Weights]) -> Point:
+        """The best of starts and where pairs lead from them."""
 
-    def drop_negligible(self, point: _Point) -> _Point:
-        """Set tiny weights to zero, smallest first, where the objective does not fall."""
-        for model in np.argsort(point.weights, kind="stable"):
-            if not 0 < point.weights[model] < NEGLIGIBLE:
-                continue
-            weights = point.weights.copy()
-            weights[model] = 0
-            weights /= weights.sum()
-            if (value := self.objective.value(weights)) >= point.value:
-                point = _Point(weights, value, scores(self.objective, weights))
-        return point
+        def follow(moves: Moves, start: Weights, _: int) -> Point:
+            return moves.ascend_pairs(self.coarse.point(start))
 
-    @staticmethod
-    def better(point: _Point, other: _Point) -> bool:
-        if point.value != other.value:
-            return point.value > other.value
-        return _from_uniform(point.weights) < _from_uniform(other.weights) - CLOSER_TO_UNIFORM
+        ends = self._followed(follow, starts, _unseen)
+        moves = Moves(self.coarse, self.moves.order, ROUGH_GAIN)
+        end = moves.drop_negligible(moves.toward_uniform(_best(ends), rounds=1))
+        self._lines_explored += moves.lines
+        return self.full.point(self._ranked([end.weights, *starts])[0])
 
-    def _search(self, point: _Point, direction: Weights) -> LineOptimum | None:
-        self.lines += 1
-        return search_line(self.objective, point.weights, direction, point.base)
+    def _explored(self, starts: list[Weights], progress: Progress) -> list[Weights]:
+        """Where the starts lead, on the voxels to explore."""
 
-    def _further_directions(self, point: _Point, rng: np.random.Generator) -> Iterator[Weights]:
-        models = self.objective.models
-        if models == 2:  # the pair is the whole simplex
-            return
-        toward_models = list(np.eye(models)[self.order] - point.weights)
-        at_random = [self._reordered(drawn - drawn.mean()) for drawn in rng.normal(size=(2 * models, models))]
-        for direction in toward_models + at_random:
-            largest = np.abs(direction).max()
-            if largest > 0:
-                yield direction / largest
+        def follow(moves: Moves, start: Weights, index: int) -> Weights:
+            return moves.ascend(self.coarse.point(start), self._random(index)).weights
 
-    def _reordered(self, drawn: Weights) -> Weights:
-        """Numbers drawn for the models in content order, put into the order in which the models were given."""
-        placed = np.empty_like(drawn)
-        placed[self.order] = drawn
-        return placed
+        return self._followed(follow, starts, progress)
+
+    def _followed(
+        self, follow: Callable[[Moves, Weights, int], Result], starts: list[Weights], progress: Progress
+    ) -> list[Result]:
+        """What comes of every start, several at a time."""
+        moves = [Moves(self.coarse, self.moves.order, ROUGH_GAIN) for _ in starts]
+        running = [self.executor.submit(follow, *each) for each in zip(moves, starts, range(len(starts)), strict=True)]
+        found = [following.result() for following, _ in zip(running, progress(starts), strict=True)]
+        self._lines_explored += sum(each.lines for each in moves)
+        return found
+
+    def _ranked(self, places: list[Weights]) -> list[Weights]:
+        """The places, the best on all voxels first."""
+        values = self.full.values(np.array(places))
+        order = sorted(range(len(places)), key=lambda index: (-values[index], from_uniform(places[index])))
+        return [places[index] for index in order]
+
+    def _random(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, index])
 
 
-def _pair(models: int, i: int, j: int) -> Weights:
-    direction = np.zeros(models)
-    direction[i], direction[j] = 1, -1
-    return direction
+def _best(points: Sequence[Point]) -> Point:
+    """The point of the highest objective, of equals the one nearest to uniform weights, of these the first."""
+    best = points[0]
+    for point in points[1:]:
+        if point.value > best.value or (
+            point.value == best.value and from_uniform(point.weights) < from_uniform(best.weights) - CLOSER_TO_UNIFORM
+        ):
+            best = point
+    return best
 
 
-def _from_uniform(weights: Weights) -> float:
-    return float(np.linalg.norm(weights - 1 / weights.size))
+def _distinct(places: Iterable[Weights]) -> list[Weights]:
+    """Places without those that lie close to an earlier one."""
+    kept: list[Weights] = []
+    for place in places:
+        if all(np.abs(place - other).max() > DISTINCT for other in kept):
+            kept.append(place)
+    return kept
 
 
-def _content_order(objective: LabelMapIoU) -> list[int]:
+def _on_simplex(start: Weights, models: int) -> Weights:
+    weights = np.asarray(start, dtype=np.float64)
+    if weights.shape != (models,) or not (weights >= 0).all() or abs(weights.sum() - 1) > SUM_TOLERANCE:
+        raise ValueError(f"expected a start of {models} weights >= 0 that sum to 1, found {start}")
+    return np.asarray(weights / weights.sum())
+
+
+def _content_order(tally: Tally) -> list[int]:
     """Models in an order that depends on what they predict, not on the order in which they were given.
 
     The search follows it, so that listing the models differently finds the same ensemble.
     """
-    values = [objective.value(vertex) for vertex in np.eye(objective.models)]
-    checksums = []
-    for model in range(objective.models):
-        checksum = 0
-        for case in objective.cases:
-            checksum = zlib.crc32(np.ascontiguousarray(case.probabilities[model]).data, checksum)
-        checksums.append(checksum)
-    return sorted(range(objective.models), key=lambda model: (-values[model], checksums[model]))
+    values = tally.values(np.eye(tally.models))
+    return sorted(range(tally.models), key=lambda model: (-values[model], tally.checksums[model]))
+
+
+def _unseen(starts: list[Weights]) -> Iterable[Weights]:
+    return starts

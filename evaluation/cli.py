@@ -43,12 +43,20 @@ def score(
     workers: Annotated[
         int, typer.Option("--workers", help="Processes that score cases side by side.")
     ] = console.default_workers(),
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="tcp://HOST:PORT",
+            help="Score on an existing Dask cluster instead, whose workers see the same files.",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="List missing and extra cases instead of refusing to score."),
     ] = False,
 ) -> None:
-    """Score label maps against references: Dice, IoU, surface Dice, ASSD, HD95 and volumes.
+    """Score label maps against references: Dice, IoU, surface Dice, distances, editing effort and volumes.
 
     Writes a tidy CSV and prints the means. Stopped runs continue where they were; adding a model to a
     finished scores file scores that model alone.
@@ -68,6 +76,7 @@ def score(
         tolerances_mm=parse_tolerances(tolerances),
         workers=workers,
         allow_missing=allow_missing,
+        cluster=cluster,
     )
     print_tables(read_scores(output))
     models, cases = len({r.model for r in results}), len({r.case for r in results})

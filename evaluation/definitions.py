@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nnunet_chordoma.errors import ChordomaError
 
-FRACTION, MM, CM3 = "1", "mm", "cm3"
+FRACTION, MM, CM2, CM3 = "1", "mm", "cm2", "cm3"
 VOLUME_REFERENCE, VOLUME_PREDICTION = "volume_reference", "volume_prediction"
+VOLUME_DIFFERENCE = "volume_difference"
+ASD_FORTH, ASD_BACK = "ASD_ref_to_pred", "ASD_pred_to_ref"
+ADDED_PATH = "APL"
 SURFACE_DICE = "SDSC"
+AREA_BEYOND, AREA_BEYOND_END = "area_beyond_", "mm"
 DEFAULT_TOLERANCES_MM = (2.0, 3.0)
 SPACING_DECIMALS = 4
 """Spacings are rounded to this many decimals (1e-4 mm) before anything is measured."""
@@ -18,18 +23,24 @@ SPACING_DECIMALS = 4
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of values. `higher_is_better` is None for what describes rather than judges."""
+    """A column of values. `higher_is_better` is None for what describes rather than judges.
+
+    `worst` is the value where one of prediction and reference is empty and the other is not, None where the value is
+    measured all the same. Only metrics that are `tabulated` enter the report's tables of means.
+    """
 
     key: str
     unit: str
     title: str
     definition: str
     higher_is_better: bool | None = None
+    worst: float | None = None
+    tabulated: bool = True
 
     @property
     def shown_unit(self) -> str:
         """Unit in tables and plots: fractions are shown as percentages."""
-        return {FRACTION: "%", CM3: "cm³"}.get(self.unit, self.unit)
+        return {FRACTION: "%", CM2: "cm²", CM3: "cm³"}.get(self.unit, self.unit)
 
     @property
     def shown_factor(self) -> float:
@@ -38,11 +49,6 @@ class Metric:
     @property
     def shown_decimals(self) -> int:
         return 2 if self.unit == MM else 1
-
-    @property
-    def worst(self) -> float:
-        """The value where one of prediction and reference is empty and the other is not."""
-        return math.inf if self.unit == MM else 0.0
 
 
 _FIXED = {
@@ -54,6 +60,7 @@ _FIXED = {
             "Dice (VDSC)",
             "Volumetric Dice similarity coefficient: twice the common volume divided by the sum of both volumes.",
             True,
+            0.0,
         ),
         Metric(
             "IoU",
@@ -61,6 +68,7 @@ _FIXED = {
             "IoU",
             "Intersection over union (Jaccard index): the common volume divided by the volume of the union.",
             True,
+            0.0,
         ),
         Metric(
             "ASSD",
@@ -69,6 +77,7 @@ _FIXED = {
             "Average symmetric surface distance: the mean distance from a point on either surface to the other "
             "surface, weighted by surface area and pooled over both surfaces.",
             False,
+            math.inf,
         ),
         Metric(
             "HD95",
@@ -77,9 +86,42 @@ _FIXED = {
             "Robust Hausdorff distance: the larger of the two directed 95th percentiles (by surface area) "
             "of the surface distances.",
             False,
+            math.inf,
+        ),
+        Metric(
+            ASD_FORTH,
+            MM,
+            "Mean distance from reference to prediction",
+            "Directed average surface distance: the mean distance from a point on the reference's surface to the "
+            "prediction's surface, weighted by surface area.",
+            False,
+            math.inf,
+            tabulated=False,
+        ),
+        Metric(
+            ASD_BACK,
+            MM,
+            "Mean distance from prediction to reference",
+            "Directed average surface distance: the mean distance from a point on the prediction's surface to the "
+            "reference's surface, weighted by surface area.",
+            False,
+            math.inf,
+            tabulated=False,
+        ),
+        Metric(
+            ADDED_PATH,
+            MM,
+            "Added path length (APL)",
+            "The length of contour to draw to turn the prediction into the reference (Vaassen et al. 2020, "
+            "doi 10.1016/j.phro.2019.12.001): the number of pixels on the reference's contours that are not on the "
+            "prediction's, summed over the transverse slices, times the pixel spacing (the mean of both if they "
+            "differ). A pixel is on the contour if it is inside and one of its four neighbours in the slice is not.",
+            False,
+            tabulated=False,
         ),
         Metric(VOLUME_REFERENCE, CM3, "Reference volume", "Volume of the structure in the reference."),
         Metric(VOLUME_PREDICTION, CM3, "Predicted volume", "Volume of the structure in the prediction."),
+        Metric(VOLUME_DIFFERENCE, CM3, "Volume difference", "Predicted volume minus reference volume."),
     )
 }
 
@@ -97,29 +139,55 @@ def _surface_dice(tolerance_mm: float) -> Metric:
         f"Surface Dice similarity coefficient: the fraction of both surfaces, by area, that lies within "
         f"{tolerance_mm:g} mm of the other surface, that is, the acceptable fraction.",
         True,
+        0.0,
+    )
+
+
+def area_beyond_key(tolerance_mm: float) -> str:
+    """Name of the area beyond a tolerance: area_beyond_2mm."""
+    return f"{AREA_BEYOND}{tolerance_mm:g}{AREA_BEYOND_END}"
+
+
+def _area_beyond(tolerance_mm: float) -> Metric:
+    return Metric(
+        area_beyond_key(tolerance_mm),
+        CM2,
+        f"Surface beyond {tolerance_mm:g} mm",
+        f"The area of both surfaces, added up, that lies farther than {tolerance_mm:g} mm from the other surface: "
+        f"the absolute counterpart of {surface_dice_key(tolerance_mm)}, a measure of the editing left to do.",
+        False,
+        tabulated=False,
     )
 
 
 def metrics_for(tolerances_mm: Sequence[float]) -> tuple[Metric, ...]:
-    """All metrics that are scored, in their fixed order; surface Dice at each tolerance."""
-    surface = [_surface_dice(tolerance) for tolerance in tolerances_mm]
-    before, after = ("VDSC", "IoU"), ("ASSD", "HD95", VOLUME_REFERENCE, VOLUME_PREDICTION)
-    return (*(_FIXED[key] for key in before), *surface, *(_FIXED[key] for key in after))
+    """All metrics that are scored, in their fixed order; surface Dice and area beyond at each tolerance."""
+    return (
+        *(_FIXED[key] for key in ("VDSC", "IoU")),
+        *(_surface_dice(tolerance) for tolerance in tolerances_mm),
+        *(_FIXED[key] for key in ("ASSD", "HD95", ASD_FORTH, ASD_BACK, ADDED_PATH)),
+        *(_area_beyond(tolerance) for tolerance in tolerances_mm),
+        *(_FIXED[key] for key in (VOLUME_REFERENCE, VOLUME_PREDICTION, VOLUME_DIFFERENCE)),
+    )
 
 
+@lru_cache(maxsize=256)
 def metric_named(key: str) -> Metric:
     """The metric behind a key of a scores file; raises ChordomaError for an unknown key."""
     if key in _FIXED:
         return _FIXED[key]
-    try:
-        tolerance_mm = float(key.removeprefix(SURFACE_DICE))
-    except ValueError:
-        tolerance_mm = math.nan
-    if not (key.startswith(SURFACE_DICE) and tolerance_mm > 0):
-        raise ChordomaError(
-            f"unknown metric '{key}'; known are {', '.join(_FIXED)} and {SURFACE_DICE}<tolerance in mm>"
-        )
-    return _surface_dice(tolerance_mm)
+    for start, end, make in ((SURFACE_DICE, "", _surface_dice), (AREA_BEYOND, AREA_BEYOND_END, _area_beyond)):
+        if key.startswith(start) and key.endswith(end):
+            try:
+                tolerance_mm = float(key.removeprefix(start).removesuffix(end))
+            except ValueError:
+                continue
+            if 0 < tolerance_mm < math.inf:
+                return make(tolerance_mm)
+    raise ChordomaError(
+        f"unknown metric '{key}'; known are {', '.join(_FIXED)}, {SURFACE_DICE}<tolerance in mm> and "
+        f"{AREA_BEYOND}<tolerance in mm>{AREA_BEYOND_END}"
+    )
 
 
 def parse_tolerances(text: str) -> tuple[float, ...]:
@@ -137,13 +205,18 @@ def parse_tolerances(text: str) -> tuple[float, ...]:
 
 
 EMPTY_RULES = (
-    ("no", "no", "not evaluated: all overlaps and distances are NaN and enter no mean"),
+    ("no", "no", "not evaluated: all overlaps, distances and measures of editing are NaN and enter no mean"),
     (
         "no",
         "yes",
-        "misclassified: overlaps 0, distances infinite; listed with its volume, enters no mean",
+        "misclassified: overlaps 0, distances infinite, no path to add, all of its surface beyond any tolerance; "
+        "listed with its volume, enters no mean",
     ),
-    ("yes", "no", "missed: overlaps 0, distances infinite"),
+    (
+        "yes",
+        "no",
+        "missed: overlaps 0, distances infinite, all contours to add, all of its surface beyond any tolerance",
+    ),
     ("yes", "yes", "measured"),
 )
 """Structure present in the reference, present in the prediction, and what follows."""

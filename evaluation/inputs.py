@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nnunet_chordoma.cases import label_map_files
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import sha256
+from nnunet_chordoma.evaluation.label_files import read_labels_quickly
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import Image, read_geometry, read_label_map
+from nnunet_chordoma.images import Image, read_geometry
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.layout import read_splits
 
@@ -43,7 +43,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class CheckedCase:
-    """SHA-256 of a case's files after they passed every check."""
+    """SHA-256 of a case's files, which passed every check."""
 
     name: str
     reference_sha256: str
@@ -121,31 +121,29 @@ def require_same_grid(expected: Geometry, found: Geometry, what: str) -> None:
         raise ChordomaError(f"{what}: not on the grid of the reference: {difference}; predict or resample it again")
 
 
-def read_labels(path: Path, scheme: LabelScheme, what: str) -> Image:
-    """Read a label map; raises ChordomaError if it is damaged or has a label outside the scheme."""
+def read_labels(path: Path, scheme: LabelScheme, what: str, content: bytes | None = None) -> Image:
+    """Read a label map, from `content` where the file's bytes are at hand.
+
+    Raises ChordomaError if it is damaged, no label map, or has a label outside the scheme.
+    """
     try:
-        image = read_label_map(path)
+        image = read_labels_quickly(path, path.read_bytes() if content is None else content)
     except ChordomaError as error:
         raise ChordomaError(f"{what}: {error}") from None
-    highest = int(image.array.max(initial=0))
-    if highest >= len(scheme):
+    lowest, highest = int(image.array.min(initial=0)), int(image.array.max(initial=0))
+    if lowest < 0 or highest >= len(scheme):
         raise ChordomaError(
-            f"{what}: {path} has the label {highest}, expected 0 to {len(scheme) - 1} ({', '.join(scheme.names)}); "
-            "it belongs to another dataset"
+            f"{what}: {path} has the label {highest if lowest == 0 else lowest}, expected 0 to {len(scheme) - 1} "
+            f"({', '.join(scheme.names)}); it belongs to another dataset"
         )
     return image
 
 
-def read_reference(case: EvaluationCase, scheme: LabelScheme) -> Image:
-    return read_labels(case.reference, scheme, f"reference, case '{case.name}'")
-
-
-def read_prediction(case: EvaluationCase, model: str, scheme: LabelScheme) -> Image:
-    return read_labels(case.predictions[model], scheme, f"model '{model}', case '{case.name}'")
-
-
-def hash_case(case: EvaluationCase) -> CheckedCase:
-    return CheckedCase(case.name, sha256(case.reference), {m: sha256(p) for m, p in case.predictions.items()})
+def slice_axis(geometry: Geometry) -> int:
+    """Axis of an array (z, y, x) across the slices that are transverse in the patient, or nearest to it."""
+    # Column j of the direction is the way that index j (x, y, z) runs; row 2 is its part from feet to head.
+    upwards = [abs(geometry.direction[6 + index]) for index in range(3)]
+    return 2 - upwards.index(max(upwards))
 
 
 def require_writable(folder: Path, what: str) -> None:

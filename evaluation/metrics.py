@@ -11,15 +11,25 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.definitions import (
+    ADDED_PATH,
+    ASD_BACK,
+    ASD_FORTH,
     SPACING_DECIMALS,
+    VOLUME_DIFFERENCE,
     VOLUME_PREDICTION,
     VOLUME_REFERENCE,
+    area_beyond_key,
     metrics_for,
     surface_dice_key,
 )
+from nnunet_chordoma.evaluation.surface.elements import Kernels
+from nnunet_chordoma.evaluation.surface.reference import Comparison, ReferenceMap
 from nnunet_chordoma.labels import LabelScheme
 
 Mask = NDArray[np.bool_]
+PERCENT = 95.0
+MM2_PER_CM2 = 100.0
+MOST_LABELS = 256
 
 
 def rounded_spacing_mm(spacing_mm: Sequence[float]) -> tuple[float, ...]:
@@ -33,6 +43,46 @@ def rounded_spacing_mm(spacing_mm: Sequence[float]) -> tuple[float, ...]:
     return rounded
 
 
+class PreparedReference:
+    """A reference label map whose surfaces are found once, however many predictions are scored against it.
+
+    `labels` (z, y, x) and `spacing_mm` have the same order of axes, which may be any; `slice_axis` is the one across
+    the transverse slices. Raises ChordomaError for an impossible spacing or more labels than a byte holds, ValueError
+    for labels outside 0 to 255.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[Any],
+        spacing_mm: Sequence[float],
+        scheme: LabelScheme,
+        tolerances_mm: Sequence[float],
+        *,
+        slice_axis: int = 0,
+        kernels: Kernels | None = None,
+    ) -> None:
+        if len(scheme) > MOST_LABELS:
+            raise ChordomaError(f"{len(scheme)} labels, expected at most {MOST_LABELS}; score them in several schemes")
+        self.structures = scheme.structures
+        self.spacing_mm = rounded_spacing_mm(spacing_mm)
+        self.tolerances_mm = tuple(tolerances_mm)
+        values = [scheme.value(name) for name in self.structures]
+        self._map = ReferenceMap(
+            labels, values, self.spacing_mm, self.tolerances_mm, slice_axis=slice_axis, kernels=kernels
+        )
+
+    def scores(self, prediction: NDArray[Any]) -> dict[str, dict[str, float]]:
+        """Structure -> metric -> value, in the order of `metrics_for`.
+
+        Fractions are 0 to 1, distances and paths mm, areas cm2, volumes cm3. Raises ValueError for an array of
+        another shape than the reference's or with labels outside 0 to 255.
+        """
+        return {
+            name: comparison_scores(comparison, self.spacing_mm, self._map.slice_axis, self.tolerances_mm)
+            for name, comparison in zip(self.structures, self._map.compare(prediction), strict=True)
+        }
+
+
 def label_map_scores(
     reference: NDArray[Any],
     prediction: NDArray[Any],
@@ -40,40 +90,49 @@ def label_map_scores(
     scheme: LabelScheme,
     tolerances_mm: Sequence[float],
 ) -> dict[str, dict[str, float]]:
-    """Structure -> metric -> value for two label maps on one grid.
+    """Structure -> metric -> value for two label maps on one grid; see `PreparedReference`."""
+    return PreparedReference(reference, spacing_mm, scheme, tolerances_mm).scores(prediction)
 
-    `reference` and `prediction` have the same shape, `spacing_mm` follows their axes ((z, y, x) for arrays
-    of this project). Fractions are 0 to 1, distances mm, volumes cm3.
-    """
-    return {
-        name: structure_scores(
-            reference == scheme.value(name), prediction == scheme.value(name), spacing_mm, tolerances_mm
-        )
-        for name in scheme.structures
-    }
+
+def warm_up() -> None:
+    """Have the kernels compiled, which is done once per machine, before several processes need them."""
+    mask = np.zeros((3, 3, 3), np.uint8)
+    mask[1, 1, 1] = 1
+    structure_scores(mask, np.roll(mask, 1, axis=2), (1.0, 1.0, 1.0), ())
 
 
 def structure_scores(
     reference: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerances_mm: Sequence[float]
 ) -> dict[str, float]:
-    """Metric -> value for two masks of one shape, in the order of `metrics_for`.
+    """Metric -> value for two masks of one shape, in the order of `metrics_for`; see `PreparedReference`."""
+    scheme = LabelScheme(("background", "structure"))
+    return label_map_scores(reference, prediction, spacing_mm, scheme, tolerances_mm)["structure"]
 
-    The rules for empty masks (`EMPTY_RULES`) come first: both empty gives NaN, one empty gives overlaps of 0
-    and infinite distances. Volumes are always finite.
+
+def comparison_scores(
+    comparison: Comparison, spacing_mm: Sequence[float], slice_axis: int, tolerances_mm: Sequence[float]
+) -> dict[str, float]:
+    """Metric -> value of one structure.
+
+    The rules for empty masks (`EMPTY_RULES`) come first: both empty gives NaN, one empty gives overlaps of 0,
+    infinite distances, and all of its contours and surface to edit. Volumes are always finite.
     """
-    if reference.shape != prediction.shape:
-        raise ValueError(f"masks of shapes {reference.shape} and {prediction.shape}")
-    spacing_mm = rounded_spacing_mm(spacing_mm)
-    in_reference, in_prediction = int(np.count_nonzero(reference)), int(np.count_nonzero(prediction))
+    in_reference, in_prediction = comparison.reference_voxels, comparison.prediction_voxels
     if in_reference and in_prediction:
-        common = int(np.count_nonzero(reference & prediction))
-        measured = overlap_scores(in_reference, in_prediction, common)
-        measured |= surface_scores(reference, prediction, spacing_mm, tolerances_mm)
+        measured = overlap_scores(in_reference, in_prediction, comparison.common_voxels)
+        measured |= surface_scores(comparison, tolerances_mm)
+    elif in_reference or in_prediction:
+        measured = {m.key: m.worst for m in metrics_for(tolerances_mm) if m.worst is not None}
     else:
-        only_one = bool(in_reference or in_prediction)
-        measured = {m.key: m.worst if only_one else math.nan for m in metrics_for(tolerances_mm)}
+        measured = {m.key: math.nan for m in metrics_for(tolerances_mm)}
+    if in_reference or in_prediction:
+        measured |= editing_scores(comparison, spacing_mm, slice_axis, tolerances_mm)
     voxel_cm3 = math.prod(spacing_mm) / 1000
-    measured |= {VOLUME_REFERENCE: in_reference * voxel_cm3, VOLUME_PREDICTION: in_prediction * voxel_cm3}
+    measured |= {
+        VOLUME_REFERENCE: in_reference * voxel_cm3,
+        VOLUME_PREDICTION: in_prediction * voxel_cm3,
+        VOLUME_DIFFERENCE: (in_prediction - in_reference) * voxel_cm3,
+    }
     return {metric.key: measured[metric.key] for metric in metrics_for(tolerances_mm)}
 
 
@@ -83,25 +142,39 @@ def overlap_scores(in_reference: int, in_prediction: int, common: int) -> dict[s
     return {"VDSC": 2 * common / both, "IoU": common / (both - common)}
 
 
-def surface_scores(
-    reference: Mask, prediction: Mask, spacing_mm: Sequence[float], tolerances_mm: Sequence[float]
-) -> dict[str, float]:
-    """SDSC at each tolerance, ASSD and HD95 of two masks that are both non-empty, by surface-distance's definition.
+def surface_scores(comparison: Comparison, tolerances_mm: Sequence[float]) -> dict[str, float]:
+    """SDSC at each tolerance, ASSD, its two directions and HD95, by surface-distance's definition.
 
     Nikolov et al. 2021, doi 10.2196/26151. ASSD pools both directions, weighted by surface area:
-    (sum d1 a1 + sum d2 a2) / (sum a1 + sum a2), with the distances d in mm and the areas a in mm2.
+    (sum d1 a1 + sum d2 a2) / (sum a1 + sum a2), with the distances d in mm and the areas a in mm2. Where only the
+    rounding of the sums decides, they are done over in that package's order.
     """
-    import surface_distance
-
-    surfaces = surface_distance.compute_surface_distances(reference, prediction, tuple(spacing_mm))
-    distances_mm = np.concatenate([surfaces["distances_gt_to_pred"], surfaces["distances_pred_to_gt"]])
-    areas_mm2 = np.concatenate([surfaces["surfel_areas_gt"], surfaces["surfel_areas_pred"]])
+    forth, back = comparison.to_prediction, comparison.to_reference
+    if forth is None or back is None:
+        raise ValueError("distances between surfaces of which one is empty")
+    area_mm2 = forth.area_mm2 + back.area_mm2
+    # The sums of the same areas in two orders may differ in their last digit.
     scores = {
-        surface_dice_key(tolerance_mm): float(
-            surface_distance.compute_surface_dice_at_tolerance(surfaces, tolerance_mm)
-        )
-        for tolerance_mm in tolerances_mm
+        surface_dice_key(t): min(1.0, sum(surface.within_mm2(t) for surface in comparison.surfaces_at(t)) / area_mm2)
+        for t in tolerances_mm
     }
-    scores["ASSD"] = float((distances_mm * areas_mm2).sum() / areas_mm2.sum())
-    scores["HD95"] = float(surface_distance.compute_robust_hausdorff(surfaces, 95))
-    return scores
+    percentiles_mm = [surface.percentile_mm(PERCENT) for surface in (forth, back)]
+    if None in percentiles_mm:
+        percentiles_mm = [surface.percentile_mm(PERCENT) for surface in comparison.in_reference_order()]
+    return scores | {
+        "ASSD": (forth.moment_mm3 + back.moment_mm3) / area_mm2,
+        ASD_FORTH: forth.moment_mm3 / forth.area_mm2,
+        ASD_BACK: back.moment_mm3 / back.area_mm2,
+        "HD95": max(value for value in percentiles_mm if value is not None),
+    }
+
+
+def editing_scores(
+    comparison: Comparison, spacing_mm: Sequence[float], slice_axis: int, tolerances_mm: Sequence[float]
+) -> dict[str, float]:
+    """Added path length and the area of both surfaces beyond each tolerance."""
+    in_slice_mm = [value for axis, value in enumerate(spacing_mm) if axis != slice_axis]
+    return {ADDED_PATH: comparison.added_voxels * sum(in_slice_mm) / 2} | {
+        area_beyond_key(t): sum(surface.beyond_mm2(t) for surface in comparison.surfaces_at(t)) / MM2_PER_CM2
+        for t in tolerances_mm
+    }

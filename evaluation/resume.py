@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnunet_chordoma import __version__
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.evaluation.definitions import metrics_for
 from nnunet_chordoma.evaluation.sidecar import read_sidecar
 from nnunet_chordoma.evaluation.store import Values, read_scores
 from nnunet_chordoma.files import read_json, sha256, write_json
@@ -16,10 +17,20 @@ from nnunet_chordoma.labels import LabelScheme
 
 
 def result_key(
-    reference_sha256: str, prediction_sha256: str, scheme: LabelScheme, tolerances_mm: Sequence[float]
+    reference_sha256: str,
+    prediction_sha256: str,
+    scheme: LabelScheme,
+    tolerances_mm: Sequence[float],
+    metrics: Sequence[str] | None = None,
 ) -> str:
-    """Name of a result: the same for the same two files, labels, tolerances and version of this package."""
-    parts = [__version__, reference_sha256, prediction_sha256, list(scheme.names), list(tolerances_mm)]
+    """Name of a result: the same for the same two files, labels, tolerances, metrics and version of this package.
+
+    The `metrics` are those of `metrics_for`, unless a result with others is to be named.
+    """
+    if metrics is None:
+        metrics = [metric.key for metric in metrics_for(tolerances_mm)]
+    names = [list(scheme.names), list(tolerances_mm), list(metrics)]
+    parts = [__version__, reference_sha256, prediction_sha256, *names]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -73,6 +84,7 @@ def finished_results(scores: Path) -> dict[str, Values]:
             sidecar.cases[case].prediction_sha256[model],
             sidecar.scheme,
             sidecar.tolerances_mm,
+            list(next(iter(values.values()))),
         ): values
         for (model, case), values in found.items()
     }

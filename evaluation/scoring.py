@@ -1,8 +1,10 @@
-"""From folders of label maps to scores.csv: check everything, score case by case, then write."""
+"""From folders of label maps to scores.csv: compare names and grids, check and score case by case, then write."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_chordoma import console
@@ -14,16 +16,24 @@ from nnunet_chordoma.evaluation.inputs import (
     EvaluationCase,
     check_grids,
     find_cases,
-    hash_case,
-    read_prediction,
-    read_reference,
+    read_labels,
     require_writable,
+    slice_axis,
 )
-from nnunet_chordoma.evaluation.metrics import label_map_scores, rounded_spacing_mm
+from nnunet_chordoma.evaluation.metrics import PreparedReference, warm_up
 from nnunet_chordoma.evaluation.resume import PartialResults, finished_results, result_key
 from nnunet_chordoma.evaluation.sidecar import write_sidecar
 from nnunet_chordoma.evaluation.store import CaseScores, Values, write_scores
+from nnunet_chordoma.images import Image
 from nnunet_chordoma.labels import LabelScheme
+
+
+@dataclass(frozen=True)
+class ScoredCase:
+    """What became of one case: its files' hashes, and model -> values of all that no finished run has."""
+
+    checked: CheckedCase
+    values: Mapping[str, Values]
 
 
 def score_models(
@@ -35,12 +45,15 @@ def score_models(
     tolerances_mm: Sequence[float] = (2.0, 3.0),
     workers: int = 1,
     allow_missing: bool = False,
+    cluster: str | None = None,
 ) -> list[CaseScores]:
     """Score every model on every reference case and write `output` (CSV) with its JSON sidecar.
 
-    Grids are compared before any array is read, labels before anything is computed; nothing is written
-    where one check fails. Results of an interrupted run, and of a finished one whose files are unchanged,
-    are used again. Raises ChordomaError naming the case and the file at fault.
+    Names and grids are compared before any array is read. Each label map is read once, checked and scored; the first
+    fault ends the run, without scores, and what was scored before it is used again by the next run, as are results
+    of an interrupted run and of a finished one whose files are unchanged. With `cluster`, the address of a Dask
+    scheduler whose workers see the same files, the cases are scored there instead of in `workers` processes.
+    Raises ChordomaError naming the case and the file at fault.
     """
     _require_csv(output)
     existing_folder(reference, "reference")
@@ -53,31 +66,20 @@ def score_models(
     for entry in evaluation.cases:
         check_grids(entry)
 
-    partial, finished = PartialResults(output), finished_results(output)
-    checked = {
-        entry.name: check
-        for entry, check in zip(
-            evaluation.cases,
-            console.parallel(
-                check_case,
-                [(entry, scheme, tuple(tolerances_mm), partial, frozenset(finished)) for entry in evaluation.cases],
-                workers,
-                "checking cases",
-            ),
-            strict=True,
-        )
-    }
-    console.parallel(
+    partial, finished = PartialResults(output.absolute()), finished_results(output)
+    if workers > 1 and not cluster:
+        # Compiled once here rather than by each process.
+        warm_up()
+    known = frozenset(finished)
+    scored = console.parallel(
         score_case,
-        [
-            (entry, scheme, tuple(tolerances_mm), partial, todo)
-            for entry in evaluation.cases
-            if (todo := _not_known(checked[entry.name], scheme, tolerances_mm, partial, finished))
-        ],
+        [(_located(entry), scheme, tuple(tolerances_mm), partial, known) for entry in evaluation.cases],
         workers,
         "scoring cases",
+        cluster=cluster,
     )
-    results = _collect(evaluation, checked, tolerances_mm, partial, finished)
+    results = _collect(evaluation, scored, tolerances_mm, finished)
+    checked = {case.checked.name: case.checked for case in scored}
     # An interruption between the two leaves a sidecar that does not fit, which is noticed by its hash.
     write_scores(output, results)
     write_sidecar(output, evaluation, tolerances_mm, checked, results)
@@ -85,77 +87,75 @@ def score_models(
     return results
 
 
-def check_case(
-    case: EvaluationCase,
-    scheme: LabelScheme,
-    tolerances_mm: Sequence[float],
-    partial: PartialResults,
-    finished: frozenset[str],
-) -> CheckedCase:
-    """Hash the case's files and read those that were never scored before; raises ChordomaError at the first fault."""
-    checked = hash_case(case)
-    unknown = _not_known(checked, scheme, tolerances_mm, partial, finished)
-    if unknown:
-        rounded_spacing_mm(read_reference(case, scheme).geometry.spacing_mm)
-        for model in unknown:
-            read_prediction(case, model, scheme)
-    return checked
-
-
 def score_case(
     case: EvaluationCase,
     scheme: LabelScheme,
     tolerances_mm: Sequence[float],
     partial: PartialResults,
-    todo: Mapping[str, str],
-) -> None:
-    """Score the models named in `todo` (model -> result key) on one case and keep each result at once."""
-    reference = read_reference(case, scheme)
+    finished: frozenset[str],
+) -> ScoredCase:
+    """Hash a case's files, check and score those never scored before, and keep each result at once.
+
+    Raises ChordomaError at the first fault.
+    """
+    content = case.reference.read_bytes()
+    reference_sha256 = hashlib.sha256(content).hexdigest()
+    prepared: PreparedReference | None = None
+    hashes: dict[str, str] = {}
+    values: dict[str, Values] = {}
+    for model, path in case.predictions.items():
+        predicted = path.read_bytes()
+        hashes[model] = hashlib.sha256(predicted).hexdigest()
+        key = result_key(reference_sha256, hashes[model], scheme, tolerances_mm)
+        if key in finished:
+            continue
+        known = partial.get(key)
+        if known is None:
+            if prepared is None:
+                reference = read_labels(case.reference, scheme, _of(case), content)
+                prepared = _prepare(reference, scheme, tolerances_mm, _of(case))
+            prediction = read_labels(path, scheme, _of(case, model), predicted)
+            known = prepared.scores(prediction.array)
+            partial.put(key, known)
+        values[model] = known
+    return ScoredCase(CheckedCase(case.name, reference_sha256, hashes), values)
+
+
+def _prepare(reference: Image, scheme: LabelScheme, tolerances_mm: Sequence[float], what: str) -> PreparedReference:
     x_mm, y_mm, z_mm = reference.geometry.spacing_mm
-    for model, key in todo.items():
-        prediction = read_prediction(case, model, scheme)
-        scores = label_map_scores(reference.array, prediction.array, (z_mm, y_mm, x_mm), scheme, tolerances_mm)
-        partial.put(key, scores)
+    axis = slice_axis(reference.geometry)
+    try:
+        return PreparedReference(reference.array, (z_mm, y_mm, x_mm), scheme, tolerances_mm, slice_axis=axis)
+    except ChordomaError as error:
+        raise ChordomaError(f"{what}: {error}") from None
 
 
-def _keys(checked: CheckedCase, scheme: LabelScheme, tolerances_mm: Sequence[float]) -> dict[str, str]:
-    return {
-        model: result_key(checked.reference_sha256, digest, scheme, tolerances_mm)
-        for model, digest in checked.prediction_sha256.items()
-    }
+def _of(case: EvaluationCase, model: str | None = None) -> str:
+    return f"reference, case '{case.name}'" if model is None else f"model '{model}', case '{case.name}'"
 
 
-def _not_known(
-    checked: CheckedCase,
-    scheme: LabelScheme,
-    tolerances_mm: Sequence[float],
-    partial: PartialResults,
-    finished: Mapping[str, Values] | frozenset[str],
-) -> dict[str, str]:
-    """Model -> result key of what still has to be computed."""
-    keys = _keys(checked, scheme, tolerances_mm)
-    return {model: key for model, key in keys.items() if key not in finished and not partial.path(key).is_file()}
+def _located(case: EvaluationCase) -> EvaluationCase:
+    """The case with paths that hold in any process."""
+    predictions = {model: path.absolute() for model, path in case.predictions.items()}
+    return replace(case, reference=case.reference.absolute(), predictions=predictions)
 
 
 def _collect(
     evaluation: Evaluation,
-    checked: Mapping[str, CheckedCase],
+    scored: Sequence[ScoredCase],
     tolerances_mm: Sequence[float],
-    partial: PartialResults,
     finished: Mapping[str, Values],
 ) -> list[CaseScores]:
     """All results, models in the order given, cases by name, structures and metrics in their fixed order."""
     results = []
     for model in evaluation.models:
-        for case in evaluation.cases:
+        for case, found in zip(evaluation.cases, scored, strict=True):
             if model in case.predictions:
-                key = _keys(checked[case.name], evaluation.scheme, tolerances_mm)[model]
-                values = finished.get(key) or partial.get(key)
-                if values is None:
-                    raise ChordomaError(
-                        f"model '{model}', case '{case.name}': its result vanished from {partial.folder}; "
-                        "run one scoring at a time for one output file"
-                    )
+                hashes = found.checked
+                key = result_key(
+                    hashes.reference_sha256, hashes.prediction_sha256[model], evaluation.scheme, tolerances_mm
+                )
+                values = found.values[model] if model in found.values else finished[key]
                 results.append(CaseScores(model, case.name, case.split, values))
     return results
 

@@ -112,9 +112,9 @@ def has_reference(scores: pd.DataFrame) -> pd.Series[bool]:
 
 
 def judged_metrics(scores: pd.DataFrame) -> list[Metric]:
-    """The metrics that are tabulated: those with a better and a worse, in the order of the file."""
+    """The metrics that are tabulated: chosen ones with a better and a worse, in the order of the file."""
     metrics = [metric_named(key) for key in unique(scores["metric"])]
-    return [metric for metric in metrics if metric.higher_is_better is not None]
+    return [metric for metric in metrics if metric.tabulated and metric.higher_is_better is not None]
 
 
 def main_metrics(metrics: Sequence[Metric]) -> list[Metric]:

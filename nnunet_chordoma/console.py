@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 EPILOG = "Research use only. Any command takes --debug, which shows the traceback of an error."
 FAILED, INTERRUPTED = 1, 130
+CLUSTER_TIMEOUT_S = 10
 
 
 def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[str] | None = None) -> None:
@@ -116,14 +117,22 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 def parallel(
-    function: Callable[..., T], calls: Sequence[tuple[object, ...]], workers: int, description: str
+    function: Callable[..., T],
+    calls: Sequence[tuple[object, ...]],
+    workers: int,
+    description: str,
+    cluster: str | None = None,
 ) -> list[T]:
     """Results of `function(*call)` for each call, in order, in `workers` processes, under a progress bar.
 
-    The first error ends the run; calls that finished before it have kept what they wrote.
+    With `cluster`, the address of a Dask scheduler (tcp://...), its workers make the calls instead; they need this
+    package and the same files at the same paths. The first error ends the run; calls that finished before it have
+    kept what they wrote.
     """
     if workers < 1:
         raise ChordomaError(f"--workers must be 1 or more, found {workers}")
+    if cluster is not None:
+        return _on_cluster(function, calls, description, cluster)
     if workers == 1 or len(calls) < 2:
         return list(track((function(*call) for call in calls), description, len(calls)))
     from joblib import Parallel, delayed
@@ -134,6 +143,32 @@ def parallel(
     with _deaf_to_interrupts():
         results = pool(delayed(function)(*call) for call in calls)
     return list(track(results, description, len(calls)))
+
+
+def _on_cluster(
+    function: Callable[..., T], calls: Sequence[tuple[object, ...]], description: str, address: str
+) -> list[T]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ChordomaError(
+            f"--cluster {address}: needs dask and distributed, which are not installed; "
+            "run: pip install 'nnunet-chordoma[cluster]'"
+        ) from None
+    from joblib import Parallel, delayed, parallel_config
+
+    try:
+        client = Client(address, timeout=CLUSTER_TIMEOUT_S, set_as_default=True)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ChordomaError(
+            f"--cluster {address}: no Dask scheduler answers ({reason}); expected its address such as tcp://host:8786"
+        ) from None
+    with client, parallel_config(backend="dask"):
+        if not client.scheduler_info()["workers"]:
+            raise ChordomaError(f"--cluster {address}: this scheduler has no workers; start them with dask worker")
+        results = Parallel(n_jobs=-1, return_as="generator", batch_size=1)(delayed(function)(*call) for call in calls)
+        return list(track(results, description, len(calls)))
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.training.augmentation import training_transforms
 from nnunet_chordoma.training.model_card import write_model_card
 from nnunet_chordoma.training.networks import Output, ResidualUNet3D, UNet3D
+from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE
 from nnunet_chordoma.training.progress import add_keys
-from nnunet_chordoma.training.refusal import check_plans
+from nnunet_chordoma.training.refusal import plans_to_train
 from nnunet_chordoma.training.sampling import GridSampling
 from nnunet_chordoma.training.settings import TrainingSettings
 from nnunet_chordoma.training.steps import Steps, half_precision
@@ -54,8 +55,8 @@ class ChordomaTrainer(EarlyStopping, GridSampling, Steps):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 - the base class demands this very signature
     ) -> None:
-        # Before the base class, which already makes output folders.
-        self.settings = check_plans(plans, configuration)
+        # Before the base class, which already makes output folders, and which saves these plans beside the model.
+        plans, self.settings = plans_to_train(plans, configuration, os.environ)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS", "").isdecimal():
             # nnUNetv2_train takes every core on a CPU, which makes trainings side by side several times slower.
@@ -73,6 +74,8 @@ class ChordomaTrainer(EarlyStopping, GridSampling, Steps):
         # nnU-Net's best checkpoint follows its pseudo Dice; infinity switches that rule off (ours is in on_epoch_end).
         self._best_ema = math.inf
         add_keys(self.logger.local_logger.my_fantastic_logging)
+        if os.environ.get(SETTINGS_VARIABLE):
+            self.print_to_log_file(f"Settings changed by {SETTINGS_VARIABLE}={os.environ[SETTINGS_VARIABLE]}")
 
     def initialize(self) -> None:
         # Only the first weights are drawn from these generators; everything later has seeds of its own.
@@ -90,7 +93,7 @@ class ChordomaTrainer(EarlyStopping, GridSampling, Steps):
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """The network of this trainer, as wide and deep as the plans say; also called by nnU-Net's predictor."""
-        settings = TrainingSettings.from_plans(configuration_manager.configuration)
+        settings = TrainingSettings.of_model(configuration_manager.configuration)
         network: type[ResidualUNet3D] | type[UNet3D] = ResidualUNet3D if cls.residual else UNet3D
         features = settings.residual_unet_features if cls.residual else settings.unet_features
         checkpointing = settings.activation_checkpointing

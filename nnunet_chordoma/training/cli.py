@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,10 @@ def plan(
     activation_checkpointing: Annotated[
         bool, typer.Option("--activation-checkpointing", help="Less GPU memory for about a third more time.")
     ] = False,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with any training settings, such as chordoma-search's best.json; options win."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation (default: 0).")] = None,
     workers: Annotated[int, typer.Option(help="Processes that preprocess cases.")] = 1,
 ) -> None:
@@ -47,22 +52,22 @@ def plan(
     Needs nnUNet_raw and nnUNet_preprocessed in the environment. Each configuration named is added to the
     plans with the given settings; training then needs nothing but nnUNetv2_train.
     """
+    from nnunet_chordoma.training.overrides import read_overrides
     from nnunet_chordoma.training.plans import configured, plan_dataset
 
     names = configuration or [CONFIGURATION]
-    chosen = [
-        configured(
-            name,
-            batch_size=batch_size,
-            max_epochs=epochs,
-            patches_per_image=patches_per_image,
-            learning_rate=learning_rate,
-            class_weights=None if class_weights is None else parse_class_weights(class_weights),
-            activation_checkpointing=activation_checkpointing or None,
-            seed=seed,
-        )
-        for name in names
-    ]
+    options = {
+        "batch_size": batch_size,
+        "max_epochs": epochs,
+        "patches_per_image": patches_per_image,
+        "learning_rate": learning_rate,
+        "class_weights": None if class_weights is None else parse_class_weights(class_weights),
+        "activation_checkpointing": activation_checkpointing or None,
+        "seed": seed,
+    }
+    given = {} if settings is None else read_overrides(settings)
+    given |= {name: value for name, value in options.items() if value is not None}
+    chosen = [configured(name, **given) for name in names]
     out = console.console()
     plans_file = plan_dataset(dataset_id, chosen, workers, lambda step: out.print(f"{step} ..."))
     out.print(f"wrote {plans_file}", soft_wrap=True)

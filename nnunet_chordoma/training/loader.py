@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +22,8 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor
 
 from nnunet_chordoma.training.patches import Patch
+
+_WATCH_S = 1.0
 
 
 class Order(Protocol):
@@ -75,6 +81,7 @@ class GridLoader(nnUNetDataLoader):  # type: ignore[misc]
         super().set_thread_id(thread_id)
         # Called first thing in a worker process: many of them with many threads each would crowd each other out.
         torch.set_num_threads(1)
+        end_with_parent()
 
     def generate_train_batch(self) -> dict[str, Any]:
         # Worker i of n makes batches i, i + n, ..., and MultiThreadedAugmenter asks the workers in turn.
@@ -114,6 +121,22 @@ class GridLoader(nnUNetDataLoader):  # type: ignore[misc]
         if case not in self._air:
             self._air[case] = float(np.min(self._data.load_case(case)[0][:]))
         return self._air[case]
+
+
+def end_with_parent() -> None:
+    """End a worker process soon after the one that started it; nothing in any other process.
+
+    Batchgenerators' workers would otherwise wait for ever, with their memory, for a training that was killed.
+    """
+    if multiprocessing.parent_process() is None:
+        return
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
 
 def _padded(image: Tensor, inside: tuple[slice, ...], value: float) -> Tensor:

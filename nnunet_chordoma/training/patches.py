@@ -41,9 +41,11 @@ def grid_starts(size: int, patch: int, stride: int) -> tuple[int, ...]:
     return (*range(0, size - patch, stride), size - patch)
 
 
-def grid_patches(case: str, image_size: Sequence[int], patch_size: Sequence[int]) -> tuple[Patch, ...]:
-    """All patches of one image: 60 for 216 x 157 x 182 voxels and patches of 128."""
-    axes = zip(image_size, patch_size, grid_stride(patch_size), strict=True)
+def grid_patches(
+    case: str, image_size: Sequence[int], patch_size: Sequence[int], stride: Sequence[int] | None = None
+) -> tuple[Patch, ...]:
+    """All patches of one image: 60 for 216 x 157 x 182 voxels and patches of 128; `stride` is grid_stride if None."""
+    axes = zip(image_size, patch_size, stride or grid_stride(patch_size), strict=True)
     return tuple(Patch(case, (z, y, x)) for z, y, x in product(*(grid_starts(*axis) for axis in axes)))
 
 
@@ -82,9 +84,11 @@ class ValidationOrder:
         return (patches[(2 * i + 1) * len(patches) // (2 * count)] for i in range(count))
 
 
-def image_grids(sizes: Mapping[str, Sequence[int]], patch_size: Sequence[int]) -> tuple[tuple[Patch, ...], ...]:
+def image_grids(
+    sizes: Mapping[str, Sequence[int]], patch_size: Sequence[int], stride: Sequence[int] | None = None
+) -> tuple[tuple[Patch, ...], ...]:
     """Grids of several images, given as case name to image size, in the order of the names."""
-    return tuple(grid_patches(case, sizes[case], patch_size) for case in sorted(sizes))
+    return tuple(grid_patches(case, sizes[case], patch_size, stride) for case in sorted(sizes))
 
 
 def training_batches(count: int, batch_sizes: Sequence[int], rank: int) -> list[tuple[int, ...]]:

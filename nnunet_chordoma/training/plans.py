@@ -68,7 +68,10 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
 
 
 def configured(name: str, **changes: Any) -> Configuration:
-    """A configuration by name, with settings that are not None replaced; `batch_size` may be among them."""
+    """A configuration by name, with settings that are not None replaced; `batch_size` may be among them.
+
+    A `patch_size` among them becomes the configuration's.
+    """
     if name not in CONFIGURATIONS:
         raise ChordomaError(f"unknown configuration '{name}'; expected one of {', '.join(CONFIGURATIONS)}")
     configuration = CONFIGURATIONS[name]
@@ -77,7 +80,8 @@ def configured(name: str, **changes: Any) -> Configuration:
     if batch_size < 1:
         raise ChordomaError(f"the batch size must be 1 or more, found {batch_size}")
     settings = dataclasses.replace(configuration.settings, **given)
-    return dataclasses.replace(configuration, batch_size=batch_size, settings=settings)
+    z, y, x = settings.patch_size or configuration.patch_size
+    return dataclasses.replace(configuration, patch_size=(z, y, x), batch_size=batch_size, settings=settings)
 
 
 def add_configurations(plans: Mapping[str, Any], configurations: Sequence[Configuration]) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_chordoma.files import written_aside
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_json, write_json, written_aside
 
 MEAN_IOU = "mean_iou"
 IOU_BY_LABEL = "iou_by_label"
 PICTURE = "chordoma_progress.png"
+NUMBERS = "chordoma_progress.json"
+_LOGGED = {"train_loss": "train_losses", "val_loss": "val_losses", "mean_iou": MEAN_IOU, "learning_rate": "lrs"}
 _LABEL_COLOURS = "tab10"
 
 
@@ -25,6 +29,37 @@ def best_epoch(validation_losses: Sequence[float]) -> int:
     """Epoch of the lowest validation loss; one that diverged (NaN) is never the best."""
     known = [math.inf if math.isnan(loss) else loss for loss in validation_losses]
     return known.index(min(known))
+
+
+def write_progress(log: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """The log's losses, mean IoU and learning rate, epoch by epoch, for programs that follow a training."""
+    columns = {name: [_known(float(v)) for v in log[key]] for name, key in _LOGGED.items()}
+    rows = zip(*columns.values(), strict=False)
+    write_json(path, [{"epoch": n, **dict(zip(columns, row, strict=True))} for n, row in enumerate(rows)])
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's result; NaN where a number is unknown or was not finite."""
+
+    val_loss: float
+    mean_iou: float
+
+
+def read_progress(path: Path) -> tuple[Epoch, ...]:
+    """What `write_progress` wrote, none if the file is not there; raises ChordomaError for other contents."""
+    if not path.is_file():
+        return ()
+    rows = read_json(path)
+    try:
+        pairs = [(row["val_loss"], row["mean_iou"]) for row in rows]
+    except (KeyError, TypeError):
+        raise ChordomaError(f"{path}: expected a list of epochs with val_loss and mean_iou") from None
+    return tuple(Epoch(*(math.nan if value is None else float(value) for value in pair)) for pair in pairs)
 
 
 def draw_progress(log: Mapping[str, Sequence[Any]], labels: Sequence[str], path: Path) -> None:

@@ -12,6 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
+from nnunet_chordoma.training.overrides import overrides_of, with_overrides
 from nnunet_chordoma.training.plans import PATCH_SIZE, SPACING_MM
 from nnunet_chordoma.training.settings import TrainingSettings
 
@@ -42,9 +43,26 @@ def refuse(message: str) -> NoReturn:
     raise SystemExit(error.code)
 
 
-def check_plans(plans: Mapping[str, Any], configuration: str) -> TrainingSettings:
-    """Settings of a configuration; refuses all but 2 mm and 128^3 patches unless it is our small configuration.
+def plans_to_train(
+    plans: Mapping[str, Any], configuration: str, environment: Mapping[str, str]
+) -> tuple[dict[str, Any], TrainingSettings]:
+    """The plans with the settings that CHORDOMA_SETTINGS names, and the settings that result; checked.
 
+    Raises PlansRefusedError, whose line names the fix.
+    """
+    try:
+        overrides = overrides_of(environment)
+        if overrides and configuration in plans["configurations"]:
+            plans = with_overrides(plans, configuration, overrides)
+    except ChordomaError as error:
+        refuse(str(error))
+    return dict(plans), check_plans(plans, configuration)
+
+
+def check_plans(plans: Mapping[str, Any], configuration: str) -> TrainingSettings:
+    """Settings of a configuration; refuses other spacings than 2 mm and patches that nobody has asked for.
+
+    Patches are 128^3, or what the setting `patch_size` says; those of our small configuration are its own.
     Raises PlansRefusedError, whose line names the fix.
     """
     fix = f"run chordoma-plan and train {CONFIGURATION} with -p {PLANS}"
@@ -56,12 +74,21 @@ def check_plans(plans: Mapping[str, Any], configuration: str) -> TrainingSetting
         refuse(
             f"configuration '{configuration}' has a spacing of {spacing} mm, these trainers need 2 x 2 x 2 mm; {fix}"
         )
-    if configuration != DEMO_CONFIGURATION and patch != list(PATCH_SIZE):
+    try:
+        settings, unreadable = TrainingSettings.from_plans(found.configuration), None
+    except ChordomaError as error:
+        settings, unreadable = TrainingSettings(), error
+    wanted = settings.patch_size or (None if configuration == DEMO_CONFIGURATION else PATCH_SIZE)
+    if wanted is not None and patch != list(wanted):
         refuse(
             f"configuration '{configuration}' has patches of {patch} voxels, these trainers need "
-            f"128 x 128 x 128 (only {DEMO_CONFIGURATION} may be smaller); {fix}"
+            f"{' x '.join(map(str, wanted))} (unless the setting patch_size says otherwise); {fix}"
         )
-    try:
-        return TrainingSettings.from_plans(found.configuration)
-    except ChordomaError as error:
-        refuse(f"configuration '{configuration}': {error}")
+    if unreadable is not None:
+        refuse(f"configuration '{configuration}': {unreadable}")
+    if settings.patch_stride and any(s > p for s, p in zip(settings.patch_stride, patch, strict=True)):
+        refuse(
+            f"configuration '{configuration}': patches of {patch} voxels that move by {list(settings.patch_stride)} "
+            "leave gaps; give a smaller patch_stride or larger patches"
+        )
+    return settings

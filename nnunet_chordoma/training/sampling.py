@@ -81,7 +81,7 @@ class GridSampling(nnUNetTrainer):  # type: ignore[misc]
         rank, ranks = (dist.get_rank(), dist.get_world_size()) if self.is_ddp else (0, 1)
         total, seed, limit = self.configuration_manager.batch_size, self.settings.seed, self.settings.patches_per_image
 
-        order = TrainingOrder(image_grids(_sizes(train), patch_size), seed, limit)
+        order = TrainingOrder(image_grids(_sizes(train), patch_size, self.settings.patch_stride), seed, limit)
         shares = [total // ranks + (r < total % ranks) for r in range(ranks)]
         batches = training_batches(len(order.epoch(0)), shares, rank)
         plan = Plan(order, batches, seed, self.current_epoch)

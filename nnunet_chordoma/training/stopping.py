@@ -9,7 +9,16 @@ import torch
 import torch.distributed as dist
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_chordoma.training.progress import MEAN_IOU, PICTURE, add_keys, best_epoch, draw_progress
+from nnunet_chordoma.console import INTERRUPTED
+from nnunet_chordoma.training.progress import (
+    MEAN_IOU,
+    NUMBERS,
+    PICTURE,
+    add_keys,
+    best_epoch,
+    draw_progress,
+    write_progress,
+)
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -38,6 +47,11 @@ class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
             super().run_training()
         except _Stopped:
             self.on_train_end()
+        except KeyboardInterrupt:
+            self.print_to_log_file(
+                "Interrupted. The same command with --c goes on after the last epoch that was saved."
+            )
+            raise SystemExit(INTERRUPTED) from None
 
     def on_epoch_end(self) -> None:
         self.print_to_log_file(f"Mean IoU of all labels {self.logger.get_value(MEAN_IOU, step=-1):.4f}")
@@ -45,6 +59,7 @@ class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
         if self.local_rank == 0:
             log = self.logger.local_logger.my_fantastic_logging
             draw_progress(log, self.scheme.names, Path(self.output_folder) / PICTURE)
+            write_progress(log, Path(self.output_folder) / NUMBERS)
         waited = self.epochs_without_improvement()
         # The base class has already counted this epoch up, and save_checkpoint counts up once more.
         self.current_epoch -= 1

@@ -1,10 +1,15 @@
+import math
+import os
 import signal
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 
 from nnunet_chordoma import console
+from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
 
 
@@ -100,6 +105,39 @@ def test_parallel_passes_errors_on(workers):
 def test_no_workers_is_refused():
     with pytest.raises(ChordomaError, match="--workers"):
         console.parallel(square, [(1,)], 0, "squares")
+
+
+@pytest.fixture(scope="module")
+def dask_cluster():
+    distributed = pytest.importorskip("distributed", reason="dask and distributed are not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_makes_the_calls(dask_cluster):
+    # Functions of installed modules: the workers have not read this file.
+    assert console.parallel(math.isqrt, [(i * i,) for i in range(5)], 1, "roots", dask_cluster) == [0, 1, 2, 3, 4]
+    processes = console.parallel(os.getpid, [()] * 4, 1, "asking", dask_cluster)
+    assert os.getpid() not in processes
+
+
+def test_a_cluster_passes_errors_on(dask_cluster):
+    with pytest.raises(ChordomaError, match=r"model 'a'.*nowhere"):
+        console.parallel(existing_folder, [(Path("nowhere"), "model 'a'")] * 2, 1, "looking", dask_cluster)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x", "tcp://127.0.0.1"])
+def test_no_cluster_there(address, monkeypatch):
+    pytest.importorskip("distributed", reason="dask and distributed are not installed")
+    monkeypatch.setattr(console, "CLUSTER_TIMEOUT_S", 0.5)
+    with pytest.raises(ChordomaError, match=f"--cluster {address}: no Dask scheduler answers"):
+        console.parallel(square, [(1,)], 1, "squares", address)
+
+
+def test_a_cluster_without_dask_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ChordomaError, match=r"pip install 'nnunet-chordoma\[cluster\]'"):
+        console.parallel(square, [(1,)], 1, "squares", "tcp://127.0.0.1:8786")
 
 
 def test_workers_leave_ctrl_c_to_the_process_that_a_person_started():

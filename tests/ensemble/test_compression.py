@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nnunet_chordoma.ensemble.agreement import Agreement, Decision
 from nnunet_chordoma.ensemble.combination import combine, label_map
 from nnunet_chordoma.ensemble.compression import BLOCK, compress
 from nnunet_chordoma.ensemble.objective import LabelMapIoU
@@ -32,6 +35,40 @@ def test_counts_of_agreeing_voxels_and_the_whole_of_the_others() -> None:
     assert case.reference_count.tolist() == [2, 1, 1]
     assert case.reference.tolist() == [2]
     np.testing.assert_array_equal(case.probabilities[:, :, 0], np.float32([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]]))
+
+
+def test_soft_sums_are_those_of_all_voxels() -> None:
+    maps = maps_of(
+        [(0.75, 0.25, 0.0), (0.25, 0.5, 0.25), (0.5, 0.25, 0.25)],
+        [(1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.0, 0.25, 0.75)],
+    )
+    soft = compress("p", maps, np.array([0, 1, 0])).soft
+    assert soft.intersection.tolist() == [[1.25, 0.5, 0], [1.0, 0.5, 0]]
+    assert soft.predicted.tolist() == [[1.5, 1.0, 0.5], [1.5, 0.75, 0.75]]
+    assert soft.reference.tolist() == [2, 1, 0]
+
+
+@given(order=st.permutations(range(4)), seed=st.integers(0, 3))
+def test_the_order_of_the_models_does_not_change_what_is_kept(order: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tenths = rng.multinomial(10, [0.5, 0.3, 0.2], size=(4, 50)).astype(np.float32) / 10
+    decisions = []
+    for model in tenths:
+        decisions.append(Decision(50))
+        for label in range(3):
+            decisions[-1].add(label, slice(0, 50), model[:, label])
+    agreement = Agreement(50)
+    for model in order:
+        agreement.add(decisions[model])
+    winner = tenths.argmax(axis=2)
+    ordered = np.sort(tenths, axis=2)
+    depends = (winner != winner[0]).any(axis=0) | (ordered[:, :, 2] == ordered[:, :, 1]).any(axis=0)
+    assert agreement.kept().tolist() == np.flatnonzero(depends).tolist()
+    settled = winner[0][~depends]
+    truth = rng.integers(0, 3, 50).astype(np.uint8)
+    predicted, right = agreement.counts(truth, 3)
+    assert predicted.tolist() == np.bincount(settled, minlength=3).tolist()
+    assert right.sum() == (settled == truth[~depends]).sum()
 
 
 def test_a_tie_within_one_model_keeps_the_voxel() -> None:

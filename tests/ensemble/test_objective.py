@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.compression import compress
-from nnunet_chordoma.ensemble.objective import LabelMapIoU, iou
+from nnunet_chordoma.ensemble.objective import LabelMapIoU
 from nnunet_chordoma.errors import ChordomaError
 
 

@@ -143,19 +143,22 @@ def test_a_stopped_run_is_taken_up_where_it_stopped(
 ) -> None:
     out = cohort.root / "out"
     cohort.predict(write_weights(cohort, a=1, b=0, c=0), out)  # stale label maps of other weights
-    read = ProbabilityMaps.read
+    old = (out / "p2.nii.gz").read_bytes()
+    blocks = ProbabilityMaps.blocks
 
-    def read_until_stopped(self: ProbabilityMaps, scheme: Any) -> Any:
-        if (self.case, self.model) == ("p2", "c"):
-            raise stop("power cut")
-        return read(self, scheme)
+    def blocks_until_stopped(self: ProbabilityMaps, *arguments: Any) -> Any:
+        for index, block in enumerate(blocks(self, *arguments)):
+            if (self.case, self.model, index) == ("p2", "c", 2):
+                raise stop("power cut")
+            yield block
 
     with monkeypatch.context() as patched:
-        patched.setattr(ProbabilityMaps, "read", read_until_stopped)
+        patched.setattr(ProbabilityMaps, "blocks", blocks_until_stopped)
         with pytest.raises(SystemExit) as ended:
             cohort.predict("average", out)
     assert ended.value.code == status
-    assert label_maps(out) == ["p1.nii.gz"]
+    assert label_maps(out) == ["p1.nii.gz", "p2.nii.gz"]
+    assert (out / "p2.nii.gz").read_bytes() == old
     assert not list(out.glob(".*"))
     before = modification_times(out)
     cohort.predict("average", out)
@@ -227,7 +230,7 @@ def test_a_model_lacks_a_case(cohort: Any, refused_predict: Callable[..., str]) 
 def test_faults_of_the_last_case_are_found_before_the_first_is_written(
     cohort: Any, refused_predict: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ProbabilityMaps, "read", lambda *_: pytest.fail("an array was read"))
+    monkeypatch.setattr(ProbabilityMaps, "blocks", lambda *_: pytest.fail("an array was read"))
     good = cohort.maps["c"]["p2"]
     shifted = Geometry((6, 5, 4), (0.9, 1.1, 3.0), (-12.0, 9.5, 40.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
     cohort.write_prediction("c", "p2", good, shifted)
@@ -240,7 +243,8 @@ def test_faults_of_the_last_case_are_found_before_the_first_is_written(
     npz.write_bytes(npz.read_bytes()[:-100])
     assert_names(refused_predict(), "model 'c', case 'p2'", "truncated")
     cohort.write_prediction("c", "p2", good)
-    (cohort.folder("a") / "p2.pkl").unlink()
+    for model in "abc":
+        (cohort.folder(model) / "p2.pkl").unlink()
     assert_names(refused_predict("--save-probabilities"), "case 'p2'", "p2.pkl")
 
 
@@ -289,7 +293,7 @@ def test_output_folders_that_hold_something_else(cohort: Any, refused: Callable[
     assert (other / "p2.nii.gz").read_bytes() == before
     assert_names(refused(*arguments, str(other / "p2.nii.gz")), "is a file")
     (other / "ensemble.json").write_text(
-        '{"schema": "chordoma-ensemble-predictions", "schema_version": 1, "labels": '
+        '{"schema": "chordoma-ensemble-predictions", "schema_version": 2, "labels": '
         '["background", "gtv"], "cases": {"p1": {}}}'
     )
     assert_names(refused(*arguments, str(other)), "ensemble.json", "damaged")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from nnunet_chordoma.images import Image, write_image
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.layout import Splits, write_splits
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_distance")
-
 DATA = Path(os.environ.get("CHORDOMA_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-METRICS = ["VDSC", "IoU", "SDSC2", "SDSC3", "ASSD", "HD95", "volume_reference", "volume_prediction"]
+METRICS = [
+    *("VDSC", "IoU", "SDSC2", "SDSC3", "ASSD", "HD95", "ASD_ref_to_pred", "ASD_pred_to_ref"),
+    *("APL", "area_beyond_2mm", "area_beyond_3mm", "volume_reference", "volume_prediction", "volume_difference"),
+]
+GRID = Geometry((22, 18, 20), (2.0, 2.0, 2.0), (-21.0, -17.0, -19.0))
 STRUCTURES = ["gtv", "gluteus_maximus", "gluteus_medius", "gluteus_minimus", "paraspinal", "piriformis"]
 
 
@@ -44,7 +47,7 @@ def test_the_csv_is_tidy(cohort, evaluate):
     ]
     assert {r["case"]: r["split"] for r in rows} == {"case_1": "test", "case_2": "test", "case_3": "outlier"}
     units = {r["metric"]: r["unit"] for r in rows}
-    assert [units[m] for m in METRICS] == ["1", "1", "1", "1", "mm", "mm", "cm3", "cm3"]
+    assert [units[m] for m in METRICS] == [*["1"] * 4, *["mm"] * 5, *["cm2"] * 2, *["cm3"] * 3]
     assert cohort.value("exact", "case_1", "gtv", "VDSC") == 1
     assert cohort.value("shifted", "case_1", "paraspinal", "VDSC") == 0.75
     assert cohort.value("shifted", "case_1", "gtv", "HD95") == 2
@@ -72,7 +75,7 @@ def test_structures_without_reference(cohort, evaluate, drawn):
     cohort.add_prediction("shifted", "case_1", drawn(without=("gtv",)))
     status, out, _ = evaluate(*cohort.score_arguments("exact", "shifted", extra=("--splits", cohort.splits)))
     assert status == 0
-    for metric in METRICS[:6]:
+    for metric in METRICS[:11]:
         assert math.isnan(cohort.value("exact", "case_3", "piriformis", metric))
     assert cohort.value("shifted", "case_3", "piriformis", "VDSC") == 0
     assert cohort.value("shifted", "case_3", "piriformis", "ASSD") == math.inf
@@ -120,15 +123,35 @@ def test_workers_give_the_same_file(cohort, evaluate):
     assert cohort.scores.read_bytes() == alone
 
 
-# What is refused: nothing is computed, nothing is written.
+def test_a_cluster_gives_the_same_file(cohort, evaluate):
+    distributed = pytest.importorskip("distributed", reason="dask and distributed are not installed")
+    assert evaluate(*cohort.score_arguments("exact", "shifted"))[0] == 0
+    alone = cohort.scores.read_bytes()
+    cohort.scores.unlink()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        arguments = cohort.score_arguments("exact", "shifted", extra=("--cluster", cluster.scheduler_address))
+        status, _, err = evaluate(*arguments)
+        assert status == 0, err
+        assert cohort.scores.read_bytes() == alone
+        cohort.scores.unlink()
+        cohort.add_prediction("shifted", "case_2", np.full(GRID.shape_zyx, 9, np.uint8))
+        status, _, err = evaluate(*arguments)
+    assert status == 1
+    assert "error: model 'shifted', case 'case_2'" in err
+    assert not cohort.scores.exists()
+
+
+# What is refused. Names and headers are looked at before anything is computed; what is wrong inside a file comes up
+# when its turn comes, no scores are written then, and what was scored before it is kept.
 
 
 @pytest.fixture
 def refused(cohort, evaluate, monkeypatch):
-    """Function that runs score, expects one line of error with all the given parts, and no trace of a run."""
+    """Function that runs score and expects one line of error with all the given parts; `computed` allows scores."""
 
-    def run(*parts, models=("exact", "shifted"), extra=(), status=1):
-        monkeypatch.setattr(scoring, "label_map_scores", lambda *_: pytest.fail("computed before all was checked"))
+    def run(*parts, models=("exact", "shifted"), extra=(), status=1, computed=False):
+        if not computed:
+            monkeypatch.setattr(scoring, "PreparedReference", lambda *_, **__: pytest.fail("computed before checking"))
         found, _, err = evaluate(*cohort.score_arguments(*models, extra=extra))
         lines = [line for line in err.splitlines() if line.startswith("error: ")]
         assert found == status, err
@@ -136,7 +159,7 @@ def refused(cohort, evaluate, monkeypatch):
         for part in parts:
             assert part in lines[0]
         assert "Traceback" not in err
-        assert left_behind(cohort) == []
+        assert left_behind(cohort) == ([".scores.csv.partial"] if computed else [])
 
     return run
 
@@ -171,25 +194,88 @@ def test_an_unknown_label(cohort, refused, drawn):
     labels = drawn()
     labels[0, 0, 0] = 8
     cohort.add_prediction("shifted", "case_3", labels)
-    refused("model 'shifted'", "case 'case_3'", "label 8", "0 to 7", "piriformis")
+    refused("model 'shifted'", "case 'case_3'", "label 8", "0 to 7", "piriformis", computed=True)
 
 
 def test_an_unknown_label_in_the_reference(cohort, refused, drawn):
     labels = drawn()
     labels[0, 0, 0] = 11
     cohort.add_prediction("Dataset900_Chordoma/labelsTs", "case_2", labels)
-    refused("reference", "case 'case_2'", "label 11")
+    refused("reference", "case 'case_2'", "label 11", computed=True)
 
 
 def test_a_truncated_file(cohort, refused):
     path = cohort.root / "shifted" / "case_2.nii.gz"
     path.write_bytes(path.read_bytes()[:-60])
-    refused("model 'shifted'", "case 'case_2'", "truncated")
+    refused("model 'shifted'", "case 'case_2'", "truncated", computed=True)
 
 
 def test_an_image_instead_of_a_label_map(cohort, refused, drawn):
     cohort.add_prediction("shifted", "case_2", drawn().astype(np.float32) + 0.5)
-    refused("case 'case_2'", "label map of integers")
+    refused("case 'case_2'", "label map of integers", computed=True)
+
+
+def test_what_was_scored_before_a_fault_is_kept(cohort, refused, evaluate, drawn, computed):
+    cohort.add_prediction("shifted", "case_3", drawn() + 5)
+    refused("case 'case_3'", "label 12", computed=True)
+    # Both models on two cases, and the first on the third.
+    assert computed.calls == 5
+    cohort.add_prediction("shifted", "case_3", drawn(shift=1))
+    assert evaluate(*cohort.score_arguments("exact", "shifted"))[0] == 0
+    assert computed.calls == 6
+
+
+def test_negative_labels(cohort, refused, drawn):
+    labels = drawn().astype(np.int16)
+    labels[3, 3, 3] = -1
+    cohort.add_prediction("shifted", "case_2", labels)
+    refused("model 'shifted'", "case 'case_2'", "label -1", "0 to 7", computed=True)
+
+
+def test_each_label_map_is_read_once(cohort, evaluate, monkeypatch):
+    read = []
+    original = scoring.read_labels
+    monkeypatch.setattr(scoring, "read_labels", lambda path, *rest: read.append(path.name) or original(path, *rest))
+    assert evaluate(*cohort.score_arguments("exact", "shifted"))[0] == 0
+    assert sorted(read) == sorted(f"case_{k}.nii.gz" for k in (1, 2, 3) for _ in range(3))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_label_maps_of_every_kind(cohort, evaluate, drawn, kind, suffix):
+    path = cohort.root / "shifted" / "case_2.nii.gz"
+    path.unlink()
+    write_image(path.with_name(f"case_2{suffix}"), Image(drawn(shift=1).astype(kind), GRID))
+    status, _, err = evaluate(*cohort.score_arguments("shifted"))
+    assert status == 0, err
+    assert cohort.value("shifted", "case_2", "paraspinal", "VDSC") == 0.75
+
+
+def test_scaled_labels_mean_what_the_header_says(cohort, evaluate, drawn):
+    path = cohort.root / "shifted" / "case_2.nii"
+    path.with_name("case_2.nii.gz").unlink()
+    write_image(path, Image(drawn(shift=1), GRID))
+    content = bytearray(path.read_bytes())
+    content[112:120] = struct.pack("<2f", 1.0, 1.0)
+    content[352:] = bytes(max(value - 1, 0) for value in content[352:])
+    path.write_bytes(content)
+    # Every label is one higher than stored; the lowest, 1, is the body.
+    assert evaluate(*cohort.score_arguments("shifted"))[0] == 0
+    assert cohort.value("shifted", "case_2", "paraspinal", "VDSC") == 0.75
+
+
+def test_paths_are_added_up_on_transverse_slices(cohort, evaluate, drawn):
+    labels, reference = drawn(shift=1), drawn()
+    lengths = []
+    for direction in ((1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, 1, 1, 0, 0)):
+        grid = Geometry(GRID.size, GRID.spacing_mm, GRID.origin_mm, tuple(map(float, direction)))
+        write_image(cohort.references / "case_1.nii.gz", Image(reference, grid))
+        cohort.add_prediction("shifted", "case_1", labels, grid)
+        assert evaluate(*cohort.score_arguments("shifted"))[0] == 0
+        lengths.append(cohort.value("shifted", "case_1", "gtv", "APL"))
+    # A 4 x 4 x 4 cube, shifted by a voxel of 2 mm along the image's x: in slices across x no pixel stays on a contour
+    # of the lost plane alone, in the others the square of each slice keeps half of its contour.
+    assert lengths == [4 * 6 * 2, 4 * 6 * 2, 12 * 2]
 
 
 def test_models_of_another_dataset(cohort, refused):
@@ -241,7 +327,7 @@ def computed(monkeypatch):
         calls = 0
         limit = math.inf
 
-    original = scoring.label_map_scores
+    original = scoring.PreparedReference.scores
 
     def counting(*arguments):
         if Counter.calls >= Counter.limit:
@@ -249,7 +335,7 @@ def computed(monkeypatch):
         Counter.calls += 1
         return original(*arguments)
 
-    monkeypatch.setattr(scoring, "label_map_scores", counting)
+    monkeypatch.setattr(scoring.PreparedReference, "scores", counting)
     return Counter
 
 

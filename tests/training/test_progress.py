@@ -4,8 +4,16 @@ import matplotlib as mpl
 import pytest
 from skimage.io import imread
 
+from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import CHORDOMA
-from nnunet_chordoma.training.progress import add_keys, best_epoch, draw_progress
+from nnunet_chordoma.training.progress import (
+    Epoch,
+    add_keys,
+    best_epoch,
+    draw_progress,
+    read_progress,
+    write_progress,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +54,17 @@ def test_epochs_of_an_older_log_are_unknown():
     newer = {"mean_iou": [0.1], "iou_by_label": [[0.1]]}
     add_keys(newer, 1)
     assert newer["mean_iou"] == [0.1]
+
+
+def test_the_numbers_of_every_epoch_can_be_read_by_programs(tmp_path):
+    file = tmp_path / "progress.json"
+    assert read_progress(file) == ()
+    # The log of an epoch in the making has a value more here and there.
+    write_progress(log(3) | {"train_losses": [1.0] * 4}, file)
+    epochs = read_progress(file)
+    assert epochs[:2] == (Epoch(1.0, 0.5),) * 2
+    assert len(epochs) == 3
+    assert math.isnan(epochs[2].val_loss)
+    file.write_text('{"a": 1}')
+    with pytest.raises(ChordomaError, match="expected a list of epochs"):
+        read_progress(file)

@@ -45,6 +45,26 @@ def test_senseless_settings_are_refused(change):
         TrainingSettings.from_plans({"chordoma": stored(TrainingSettings())["chordoma"] | change})
 
 
+def test_settings_that_came_later_may_be_missing_in_plans_to_train_with():
+    plans = stored(TrainingSettings())
+    for key in ("patch_size", "patch_stride"):
+        plans["chordoma"].pop(key)
+    assert TrainingSettings.from_plans(plans) == TrainingSettings()
+
+
+def test_models_of_earlier_versions_stay_usable():
+    older = {"chordoma": {"learning_rate": 0.5, "unet_features": [8, 16]}}
+    with pytest.raises(ChordomaError, match=r"differing: .*weight_decay"):
+        TrainingSettings.from_plans(older)
+    settings = TrainingSettings.of_model(older)
+    assert settings == TrainingSettings(learning_rate=0.5, unet_features=(8, 16))
+
+
+def test_models_of_later_versions_are_refused():
+    with pytest.raises(ChordomaError, match=r"differing: attention; use the version .* that trained the model"):
+        TrainingSettings.of_model({"chordoma": {"attention": True}})
+
+
 def test_plans_without_our_entry_are_refused():
     with pytest.raises(ChordomaError, match="chordoma-plan"):
         TrainingSettings.from_plans({})
@@ -83,7 +103,7 @@ def test_configurations_are_added_beside_nnunets_own():
 def test_unknown_configurations_and_senseless_numbers_are_refused():
     with pytest.raises(ChordomaError, match="3d_fullres"):
         configured("3d_fullres")
-    with pytest.raises(ChordomaError, match="max_epochs must be positive, found 0"):
+    with pytest.raises(ChordomaError, match="max_epochs must be a positive whole number, found 0"):
         configured("3d_chordoma", max_epochs=0)
     with pytest.raises(ChordomaError, match="batch size must be 1 or more, found 0"):
         configured("3d_chordoma", batch_size=0)

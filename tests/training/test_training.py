@@ -90,6 +90,22 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(preprocessed
         assert all(torch.equal(got["optimizer_state"]["state"][number][k], v) for k, v in state.items())
 
 
+def test_ctrl_c_ends_a_training_with_one_line(preprocessed, monkeypatch):
+    trainer = preprocessed.trainer("ChordomaTrainerCE", max_epochs=3, patches_per_image=1)
+
+    def press():
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "on_train_epoch_start", lambda start=trainer.on_train_epoch_start: (start(), press()))
+    with pytest.raises(SystemExit) as ended:
+        trainer.run_training()
+    assert ended.value.code == 130
+    log = next(Path(trainer.output_folder).glob("training_log*.txt")).read_text()
+    assert "Interrupted. The same command with --c goes on" in log.splitlines()[-1]
+    assert checkpoint(trainer, "latest")["current_epoch"] == 1
+
+
 def test_the_seed_decides_the_training(preprocessed):
     losses = []
     for seed in (0, 0, 1):

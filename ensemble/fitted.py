@@ -1,0 +1,75 @@
+"""What a comparison takes from a weights.json: weights, what they maximise, and which single model was best there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_chordoma.ensemble.comparison import BestSingle
+from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_document
+from nnunet_chordoma.labels import LabelScheme
+
+TITLES = {"iou": "label-map optimum", "soft-iou": "soft optimum"}
+
+
+@dataclass(frozen=True)
+class FittedWeights:
+    """A weights.json: `objective` is its name there, `model_values` what each single model reached on `cases`."""
+
+    path: Path
+    weights: EnsembleWeights
+    scheme: LabelScheme
+    objective: str
+    model_values: tuple[tuple[str, float], ...]
+    cases: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> FittedWeights:
+        """Raises ChordomaError if it is not a weights.json; what a hand-written one lacks stays empty."""
+        weights, scheme = EnsembleWeights.read(path)
+        _, content = read_document(path, SCHEMA, SCHEMA_VERSION)
+        try:
+            return cls(
+                path,
+                weights,
+                scheme,
+                str(content.get("objective", {}).get("name", "")),
+                _model_values(content),
+                tuple(str(each["case"]) for each in content.get("cases", [])),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ChordomaError(f"{path}: damaged ({type(error).__name__}: {error}); run the fit again") from None
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.objective, self.path.stem)
+
+    def require(self, models: Sequence[str], scheme: LabelScheme) -> None:
+        """Raise ChordomaError unless the weights are for these models and labels."""
+        try:
+            self.weights.require_models(models)
+        except ChordomaError as error:
+            raise ChordomaError(f"{self.path}: {error}") from None
+        if self.scheme != scheme:
+            raise ChordomaError(
+                f"{self.path}: the weights were fitted to the labels {', '.join(self.scheme.names)}, found "
+                f"{', '.join(scheme.names)} in the model folders; compare models trained on the same dataset"
+            )
+
+
+def best_on_validation(fitted: Sequence[FittedWeights]) -> BestSingle | None:
+    """The model with the highest value in the first file that has such values; of equal ones the first."""
+    for each in fitted:
+        if each.model_values:
+            name = max(each.model_values, key=lambda model: model[1])[0]
+            return BestSingle(name, f"chosen on the {len(each.cases)} case(s) that {each.path} was fitted to")
+    return None
+
+
+def _model_values(content: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    models = content.get("on_fitted_cases", {}).get("models", {})
+    return tuple((str(name), float(scores["value"])) for name, scores in models.items())

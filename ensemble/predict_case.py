@@ -1,0 +1,82 @@
+"""One case of an ensemble prediction: one pass over the models' files, and everything that was asked for."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_chordoma.ensemble.disagreement import disagreements, write_disagreements
+from nnunet_chordoma.ensemble.fusion import ModelLabels, Rule, fusion
+from nnunet_chordoma.ensemble.npz_writer import npz_writer
+from nnunet_chordoma.ensemble.outputs import Outputs, Wanted
+from nnunet_chordoma.ensemble.stream import Sink, run
+from nnunet_chordoma.ensemble.uncertainty import Uncertainty
+from nnunet_chordoma.images import Image, write_image
+from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.probabilities import ProbabilityMaps
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case: the maps of the models in use, their weights above zero, and what to make of them."""
+
+    maps: tuple[ProbabilityMaps, ...]
+    weights: tuple[float, ...]
+    rule: Rule
+    scheme: LabelScheme
+    folder: Path
+    wanted: Wanted
+    threads: int = 1
+
+    @property
+    def case(self) -> str:
+        return self.maps[0].case
+
+
+def predict_case(job: Job) -> None:
+    """Write the files of one case, replacing earlier ones only when all are written.
+
+    In memory at a time: a few bytes a voxel for each result and model, and some blocks of probabilities; one map of
+    the mean for `vote` and `staple`, which may need it to break ties.
+    """
+    grid = job.maps[0].geometry()
+    labels, voxels = len(job.scheme), math.prod(grid.size)
+    models = ModelLabels(len(job.maps), voxels)
+    kind = fusion(job.rule, models, labels)
+    uncertainty = Uncertainty(job.weights, labels, voxels)
+    sinks: list[Sink] = [*kind.sinks]
+    if job.wanted.disagreement and models not in sinks:
+        sinks.append(models)
+    if job.wanted.uncertainty:
+        sinks.append(uncertainty)
+
+    def image(values: NDArray[np.uint8] | NDArray[np.float32]) -> Image:
+        return Image(values.reshape(grid.shape_zyx), grid)
+
+    with Outputs.of(job.folder, job.case).replaced(job.wanted) as paths:
+        with ExitStack() as stack:
+            if job.wanted.probabilities:
+                sinks.append(stack.enter_context(npz_writer(paths.npz, (labels, *grid.shape_zyx))))
+            run(job.maps, job.scheme, job.weights, sinks, job.threads)
+        if job.wanted.probabilities:
+            shutil.copyfile(notes(job.maps), paths.pkl)
+        if job.wanted.uncertainty:
+            write_image(paths.entropy, image(uncertainty.entropy))
+            write_image(paths.mutual_information, image(uncertainty.mutual_information))
+        if job.wanted.disagreement:
+            rows = disagreements(job.case, models.labels, job.scheme, grid)
+            write_disagreements(paths.disagreement, rows)
+        write_image(paths.label_map, image(kind.label_map()))
+
+
+def notes(maps: Sequence[ProbabilityMaps]) -> Path:
+    """nnU-Net's CASE.pkl on the geometry, which is copied but never opened: of the first model that has one."""
+    candidates = [each.npz.with_suffix(".pkl") for each in maps]
+    return next((path for path in candidates if path.is_file()), candidates[0])

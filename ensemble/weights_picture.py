@@ -1,0 +1,114 @@
+"""weights.png: how certain each weight is, and what ensembles and models reach, on fitted and on held-out patients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_chordoma.ensemble.bootstrap import Bootstrap
+from nnunet_chordoma.ensemble.results import FitResult
+from nnunet_chordoma.ensemble.worth import LeaveOneOut
+from nnunet_chordoma.files import written_aside
+
+FITTED, HELD_OUT, PLAIN = "#1b6ca8", "#c8553d", "#8a8a8a"
+WIDTH_IN, ROW_IN = 11.0, 0.36
+
+
+def draw_weights(path: Path, result: FitResult) -> None:
+    """Draw the picture, complete or not at all."""
+    import matplotlib
+
+    matplotlib.use("agg", force=False)
+    from matplotlib.figure import Figure
+
+    rows = len(result.models) + 3
+    figure = Figure(figsize=(WIDTH_IN, 1.7 + ROW_IN * rows), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
+    _weights(left, result)
+    _values(right, result)
+    with written_aside(path) as aside:
+        figure.savefig(aside, dpi=130)
+
+
+def _weights(axes: Any, result: FitResult) -> None:
+    names, values = list(result.weights.names), np.array(result.weights.values)
+    rows = np.arange(len(names))
+    axes.barh(rows, values, height=0.62, color=FITTED)
+    resampled = result.worth.bootstrap
+    title = "Weights"
+    if isinstance(resampled, Bootstrap):
+        low, high = (np.array([getattr(each, end) for each in resampled.weights]) for end in ("low", "high"))
+        axes.hlines(rows, low, high, color="black", linewidth=1.2)
+        axes.plot(np.concatenate((low, high)), np.tile(rows, 2), "|", color="black", markersize=8)
+        for row, share in zip(rows, resampled.selected, strict=True):
+            axes.annotate(
+                f"in {share:.0%}",
+                (1.0, row),
+                xycoords=("axes fraction", "data"),
+                xytext=(-4, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=8,
+                color="0.35",
+            )
+        title += (
+            f"\nlines: {resampled.confidence:.0%} intervals; right: share of the {resampled.resamples}"
+            f" resamples\nof {resampled.patients} patients in which the model is used"
+        )
+    axes.axvline(1 / len(names), color=PLAIN, linewidth=1, linestyle="--")
+    axes.set_yticks(rows, names)
+    axes.invert_yaxis()
+    # Room on the right for the shares.
+    axes.set_xlim(0, 1.28)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set_xlabel("weight (dashed: equal weights)")
+    axes.set_title(title, fontsize=10, loc="left")
+    _plain(axes)
+
+
+def _values(axes: Any, result: FitResult) -> None:
+    """Mean IoU over classes: on the fitted cases, and on held-out patients where there are such values."""
+    counted = result.classes_counted
+    rows = {"optimal": result.optimal, "average": result.average, "soft optimum": result.soft}
+    rows |= (
+        dict(zip(result.weights.names, result.models, strict=True))
+        if not rows.keys() & set(result.weights.names)
+        else {f"model {name}": each for name, each in zip(result.weights.names, result.models, strict=True)}
+    )
+    positions = np.arange(len(rows))
+    axes.plot(
+        [each.value / counted for each in rows.values()], positions, "o", color=FITTED, label="fitted cases", zorder=3
+    )
+    held_out = result.worth.held_out
+    if isinstance(held_out, LeaveOneOut):
+        axes.plot(
+            [held_out.optimal, held_out.average],
+            [0, 1],
+            "D",
+            color=HELD_OUT,
+            markersize=8,
+            markerfacecolor="none",
+            markeredgewidth=1.8,
+            label=f"patients held out of the fit ({len(held_out.folds)})",
+            zorder=4,
+        )
+        axes.axvline(held_out.single, color=HELD_OUT, linewidth=1, linestyle=":", label="best single model, held out")
+    axes.set_yticks(positions, list(rows))
+    axes.invert_yaxis()
+    axes.axhline(2.5, color="0.8", linewidth=0.8)
+    axes.set_xlabel("IoU of label maps, mean over classes")
+    axes.set_title("What they reach", fontsize=10, loc="left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+    axes.margins(x=0.08)
+    _plain(axes)
+
+
+def _plain(axes: Any) -> None:
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,1 @@
+"""Surfaces of label maps on the corner lattice of the voxel grid, and the distances between them."""
