@@ -70,9 +70,7 @@ def disagreeing_cases(voxels: int, models: int = 6, cases: int = 5, seed: int = 
     return tuple(_case(f"case_{index + 1}", drawn, (z, y, x), rng) for index in range(cases))
 
 
-def _case(
-    name: str, models: list[Model], shape: tuple[int, int, int], rng: np.random.Generator
-) -> CompressedCase:
+def _case(name: str, models: list[Model], shape: tuple[int, int, int], rng: np.random.Generator) -> CompressedCase:
     truth, maps, agreed = [], [], np.zeros((2, LABELS), dtype=np.int64)
     for reference, probabilities in _slabs(models, shape, rng):
         winners = probabilities.argmax(axis=1)
@@ -139,8 +137,10 @@ def _depth_mm(axes: list[NDArray[np.float64]], centre: object, radii: object) ->
 def _field(nodes: NDArray[np.float32], axes: list[NDArray[np.float64]]) -> NDArray[np.float32]:
     """Values (label, z, y, x) between nodes (label, ...), linearly along each axis."""
     z, y, x = (_between(axis, size) for axis, size in zip(axes, nodes.shape[1:]))
-    return np.asarray(z @ (y @ (nodes @ x.T)).transpose(2, 0, 1, 3).reshape(nodes.shape[1], -1)) if False else np.einsum(
-        "za,layx->lzyx", z, y @ (nodes @ x.T), optimize=True
+    return (
+        np.asarray(z @ (y @ (nodes @ x.T)).transpose(2, 0, 1, 3).reshape(nodes.shape[1], -1))
+        if False
+        else np.einsum("za,layx->lzyx", z, y @ (nodes @ x.T), optimize=True)
     )
 
 

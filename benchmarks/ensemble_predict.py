@@ -13,71 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from probability_phantom import CASES, MODELS, PAPER_SIZE, Phantom, write_phantom
+from processes import Measured, measure, script
 
 from nnunet_chordoma.images import read_image
 
 FASTER, MEMORY = 2.0, 0.5
-SAMPLE_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Wall time, time of all processors, and peak memory."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_gib: float
-
-
-def measure(command: list[str]) -> Measured:
-    """Wall time and peak memory of a command and the processes it starts."""
-    environment = os.environ | {"nnUNet_raw": "", "nnUNet_preprocessed": "", "nnUNet_results": ""}
-    start, cpu, peak = time.perf_counter(), cpu_seconds(), 0
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=environment)
-        while process.poll() is None:
-            peak = max(peak, memory_bytes(process.pid))
-            time.sleep(SAMPLE_SECONDS)
-        seconds = time.perf_counter() - start
-        if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)} failed:\n{said.read().decode()}")
-    return Measured(seconds, cpu_seconds() - cpu, peak / 2**30)
-
-
-def cpu_seconds() -> float:
-    """Of all processes that this one started and that have ended, with their own."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def memory_bytes(pid: int) -> int:
-    """Proportional set size of a process and its descendants; 0 for those that are gone."""
-    total = 0
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total = 1024 * int(line.split()[1])
-        children = [child for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
-    except OSError:
-        return total
-    return total + sum(memory_bytes(child) for child in children)
-
-
-def _children(task: Path) -> list[int]:
-    return [int(child) for child in (task / "children").read_text().split()]
 
 
 def warm(phantom: Phantom) -> None:
@@ -95,10 +42,6 @@ def differing_voxels(phantom: Phantom, ours: Path, theirs: Path) -> int:
         one, other = (read_image(folder / f"{case}.nii.gz").array for folder in (ours, theirs))
         total += int(np.count_nonzero(one != other))
     return total
-
-
-def script(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
 
 
 def compare(phantom: Phantom, work: Path, workers: int, save: bool, repeats: int) -> tuple[Measured, Measured, int]:

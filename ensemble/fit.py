@@ -71,7 +71,7 @@ def fit_compressed(
     soft = SoftIoU(tuple(case.soft for case in cases), options.pool, labels)
     soft_optimum = maximise_soft(soft)
     search = _search(objective, soft, soft_optimum, options, progress)
-    worth = appraise(names, objective, soft, search.weights, options, patients, progress)
+    worth = appraise(names, objective, soft, options, patients, progress)
     shrunk = options.shrink
     if shrunk is None:
         shrunk = worth.shrinkage.amount if isinstance(worth.shrinkage, Shrinkage) else 0.0

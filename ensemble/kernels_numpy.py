@@ -40,9 +40,7 @@ def count_many(
     return found
 
 
-def soften(
-    scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int
-) -> NDArray[np.float64]:
+def soften(scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int) -> NDArray[np.float64]:
     shares = _shares(scores, temperature)
     return np.bincount(codes.ravel(), shares.ravel(), minlength=size)
 

@@ -59,15 +59,14 @@ def appraise(
     names: Sequence[str],
     objective: LabelMapIoU,
     soft: SoftIoU,
-    fitted: Weights,
     options: FitOptions,
     patients: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Worth:
-    """Refit without each patient and to resampled patients, in the way the weights `fitted` (model,) were fitted.
+    """Refit without each patient and to resampled patients, in the way the weights were fitted.
 
-    Whatever was maximised, worth is judged by label maps. Refits without a patient start from equal weights and every
-    model, never from `fitted`, which knows that patient; bootstrap refits start from `fitted` too.
+    Whatever was maximised, worth is judged by label maps. Refits never start from weights fitted to all patients, which
+    know those left out.
     """
     cases = [case.case for case in objective.cases]
     judge = Judge(objective)
@@ -95,7 +94,7 @@ def appraise(
         resampled = bootstrap(
             names,
             cases,
-            _fit(objective, soft, options, [fitted, uniform(len(names))]),
+            _fit(objective, soft, options, neutral),
             judge,
             options.resamples,
             options.seed,

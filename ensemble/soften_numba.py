@@ -12,9 +12,7 @@ CERTAIN = 16.0
 
 
 @compiled
-def soften(
-    scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int
-) -> NDArray[np.float64]:
+def soften(scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int) -> NDArray[np.float64]:
     rivals, voxels = codes.shape
     found = np.zeros(size)
     shares = np.empty(rivals)

@@ -2,7 +2,8 @@
 
 Nothing here knows the objective or its solver; both come as plain functions:
 
-* `fit(multiplicity)`: weights (model,) fitted with each case counted so many times, 0 leaving it out;
+* `fit(multiplicity)`: weights (model,) fitted with each case counted so many times, 0 leaving it out. It must learn
+  nothing of a case left out: a search that starts from weights fitted to all cases has seen them;
 * `evaluate(weights, cases)`: IoU (case, label) of the cases with these indices, NaN for each label that does not
   count or that the reference lacks, whatever the weights.
 

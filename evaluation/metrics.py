@@ -96,8 +96,8 @@ def label_map_scores(
 
 def warm_up() -> None:
     """Have the kernels compiled, which is done once per machine, before several processes need them."""
-    mask = np.zeros((3, 3, 3), np.uint8)
-    mask[1, 1, 1] = 1
+    mask = np.zeros((3, 3, 3), np.bool_)
+    mask[1, 1, 1] = True
     structure_scores(mask, np.roll(mask, 1, axis=2), (1.0, 1.0, 1.0), ())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.evaluation.surface import loops
+from nnunet_chordoma.evaluation.surface import loops_contours, loops_distances, loops_elements
 from nnunet_chordoma.evaluation.surface.elements import ContourVoxels, Counts, Elements, Labels, Marks, slice_strides
 from nnunet_chordoma.evaluation.surface.grouping import MEMBERS, Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
@@ -27,7 +27,7 @@ def find_elements(
         marks.lists = _lists(expected)
     while True:
         voxels, lost = np.zeros((2, MEMBERS), np.int64)
-        found = loops.find_elements(
+        found = loops_elements.find_elements(
             *(labels, other, group.first, group.span, group.hole, lattice.shape, lattice.origin),
             *(marks.corners, marks.bits, *marks.lists, voxels, lost),
         )
@@ -42,7 +42,7 @@ def _lists(capacity: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArra
 
 
 def remove_marks(elements: Elements, lattice: Lattice, marks: Marks) -> None:
-    loops.remove_marks(elements.positions, elements.members, lattice.shape[2], marks.corners, marks.bits)
+    loops_elements.remove_marks(elements.positions, elements.members, lattice.shape[2], marks.corners, marks.bits)
 
 
 def add_distances(
@@ -59,9 +59,11 @@ def add_distances(
     starts = np.searchsorted(near, np.arange(near[-1] + 2))
     # Modulo 2^64, as positions are: an index that cannot be negative needs no look.
     steps = lattice.flat(neighbourhood.steps[: len(near)]).view(np.uint64)
-    found = loops.add_near_distances(*(*listed, marks.corners, steps, starts, areas_mm2, histogram_mm2, missed))
+    found = loops_distances.add_near_distances(
+        *(*listed, marks.corners, steps, starts, areas_mm2, histogram_mm2, missed)
+    )
     further = np.empty(found, np.int64)
-    found = loops.add_row_distances(
+    found = loops_distances.add_row_distances(
         *(missed[:found], *listed, lattice.shape, marks.bits),
         *(*neighbourhood.rows, neighbourhood.spacing_mm[2], neighbourhood.class_at),
         *(areas_mm2, histogram_mm2, further),
@@ -76,7 +78,9 @@ def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
     capacity = 1 << 17
     while True:
         voxels, at_border = np.empty(capacity, np.int64), np.empty(capacity, np.bool_)
-        found = loops.find_contours(labels, outside, group.first, group.span, group.hole, axis, voxels, at_border)
+        found = loops_contours.find_contours(
+            labels, outside, group.first, group.span, group.hole, axis, voxels, at_border
+        )
         if found <= capacity:
             return ContourVoxels(voxels[:found], at_border[:found])
         capacity = found
@@ -85,7 +89,7 @@ def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
 def count_added(labels: Labels, other: Labels, group: Group, axis: int, contours: ContourVoxels) -> Counts:
     added = np.zeros(MEMBERS, np.int64)
     strides = slice_strides(labels.shape, axis)
-    loops.count_added(
+    loops_contours.count_added(
         labels.reshape(-1), other.reshape(-1), group.first, *strides, contours.voxels, contours.at_border, added
     )
     return added

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def far_distances_mm(
     return lengths_mm(corners - others[kept[nearest]], spacing_mm)
 
 
-def _tree(points: NDArray[np.float64]):  # type: ignore[no-untyped-def]
+def _tree(points: NDArray[np.float64]) -> Any:
     from scipy.spatial import KDTree
 
     return KDTree(points, leafsize=64, balanced_tree=False, compact_nodes=False)

@@ -102,11 +102,12 @@ def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
         return ContourVoxels(np.empty(0, np.int64), np.empty(0, np.bool_))
     padded = np.pad(_reduced(labels[box], group), 1)
     inside = padded[1:-1, 1:-1, 1:-1]
-    edge = np.zeros(inside.shape, np.uint8)
+    edge: Labels = np.zeros(inside.shape, np.uint8)
+    shape: tuple[int, ...] = inside.shape
     for across in range(3):
         if across != axis:
             for start in (0, 2):
-                cut = tuple(slice(start, start + n) if a == across else slice(1, -1) for a, n in enumerate(edge.shape))
+                cut = tuple(slice(start, start + n) if a == across else slice(1, -1) for a, n in enumerate(shape))
                 edge |= inside ^ padded[cut]
     at = np.nonzero(edge.astype(bool) & (inside != 0))
     where = [i + part.start for i, part in zip(at, box, strict=True)]
@@ -140,10 +141,10 @@ def _reduced(labels: Labels, group: Group) -> Labels:
 
 def _box(labels: Labels, group: Group) -> tuple[slice, slice, slice] | None:
     """Box around the voxels of a group, None without any."""
-    found = (labels - np.uint8(group.first)) < group.span
-    in_plane = found.any(axis=0)
+    found: NDArray[np.bool_] = (labels - np.uint8(group.first)) < group.span
+    in_plane: NDArray[np.bool_] = np.any(found, axis=0)
     box = []
-    for lines in (found.any(axis=2).any(axis=1), in_plane.any(axis=1), in_plane.any(axis=0)):
+    for lines in (np.any(found, axis=(1, 2)), np.any(in_plane, axis=1), np.any(in_plane, axis=0)):
         hits = np.flatnonzero(lines)
         if not len(hits):
             return None

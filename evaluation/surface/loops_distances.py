@@ -1,0 +1,90 @@
+"""Loops that find the nearest corner of another surface, for numba.
+
+Elements and marks are those of `elements`; a step leads from one lattice corner to another.
+"""
+
+# numba finds out the types, which annotations could only repeat.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment"
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnunet_chordoma.evaluation.surface.jit import LAST, ONE, U8, compiled, leading_zeros, trailing_zeros
+
+
+@compiled
+def add_near_distances(positions, members, codes, corners, steps, starts, areas_mm2, histogram_mm2, missed):
+    """Add each element's area to `histogram_mm2` (member, distance class) by its nearest corner in `corners`.
+
+    `steps` are flat, and those of one class begin at its entry of `starts`. Elements farther away than any step are
+    listed in `missed` by index; returns their number. One class after the other and without branches, because which
+    element is how far away is what a processor cannot foresee.
+    """
+    left = 0
+    for i in range(len(positions)):
+        hit = (corners[positions[i]] >> members[i]) & 1
+        histogram_mm2[members[i], 0] += areas_mm2[codes[i]] * hit
+        missed[left] = i
+        left += 1 - hit
+    for distance in range(1, len(starts) - 1):
+        tried, left = left, 0
+        for k in range(tried):
+            i = missed[k]
+            seen = U8(0)
+            for step in steps[starts[distance] : starts[distance + 1]]:
+                seen |= corners[positions[i] + step]
+            hit = (seen >> members[i]) & 1
+            histogram_mm2[members[i], distance] += areas_mm2[codes[i]] * hit
+            missed[left] = i
+            left += 1 - hit
+    return left
+
+
+@compiled
+def add_row_distances(
+    chosen, positions, members, codes, shape, bits, rows, rows_mm2, x_mm, class_at, areas_mm2, histogram_mm2, missed
+):
+    """As `add_near_distances`, for the `chosen` elements, row by row of corners in the order of the rows' distance.
+
+    `rows` (n, 2) are steps along z and y and `rows_mm2` the squares of their lengths; `class_at` (z, y, x) is the
+    distance class of a step, -1 beyond all classes. Within a row, counting zeros finds the nearest corner.
+    """
+    furthest = class_at.shape[2] - 1
+    n = 0
+    for i in chosen:
+        position = np.int64(positions[i])
+        row = position // shape[2]
+        column = position - row * shape[2]
+        z = row // shape[1]
+        y = row - z * shape[1]
+        word, shift = (column >> 6) + 1, np.uint64(column & 63)
+        mine = bits[members[i]]
+        best_mm2, found = np.inf, -1
+        for k in range(len(rows)):
+            if rows_mm2[k] >= best_mm2:
+                break
+            i_z, i_y = z + rows[k, 0], y + rows[k, 1]
+            if i_z < 0 or i_z >= shape[0] or i_y < 0 or i_y >= shape[1]:
+                continue
+            line = mine[row + rows[k, 0] * shape[1] + rows[k, 1]]
+            # This corner and those to the right, lowest bit first; those to the left, highest bit first.
+            right = (line[word] >> shift) | ((line[word + 1] << ONE) << (LAST - shift))
+            left = (line[word] << (LAST - shift)) | ((line[word - 1] >> ONE) >> shift)
+            step = 64
+            if right:
+                step = np.int64(trailing_zeros(right))
+            if left:
+                step = min(step, np.int64(leading_zeros(left)))
+            if step <= furthest:
+                along_mm = step * x_mm
+                distance_mm2 = rows_mm2[k] + along_mm * along_mm
+                if distance_mm2 < best_mm2:
+                    best_mm2 = distance_mm2
+                    found = class_at[abs(rows[k, 0]), abs(rows[k, 1]), step]
+        if found >= 0:
+            histogram_mm2[members[i], found] += areas_mm2[codes[i]]
+        else:
+            missed[n] = i
+            n += 1
+    return n
