@@ -110,9 +110,17 @@ def _listed(cases: list[str]) -> str:
 
 def check_grids(case: EvaluationCase) -> None:
     """Compare the headers alone; raises ChordomaError that says which model's grid differs, and how."""
-    expected = read_geometry(case.reference)
+    expected = _geometry(case.reference, f"reference, case '{case.name}'")
     for model, path in case.predictions.items():
-        require_same_grid(expected, read_geometry(path), f"model '{model}', case '{case.name}': {path}")
+        what = f"model '{model}', case '{case.name}'"
+        require_same_grid(expected, _geometry(path, what), f"{what}: {path}")
+
+
+def _geometry(path: Path, what: str) -> Geometry:
+    try:
+        return read_geometry(path)
+    except ChordomaError as error:
+        raise ChordomaError(f"{what}: {error}") from None
 
 
 def require_same_grid(expected: Geometry, found: Geometry, what: str) -> None:

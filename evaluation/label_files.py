@@ -1,11 +1,12 @@
 """Label maps from NIfTI files, in a fraction of the time that a general image reader takes.
 
-What is read here is what nnU-Net and this project write: three dimensions, whole numbers, no scaling. Everything else,
-and every damaged file, is left to `images.read_label_map`, which knows more formats and says what is wrong.
+What is read here is what nnU-Net and this project write: three dimensions, whole numbers, no scaling. Everything else
+is left to `images.read_label_map`, which knows more formats.
 """
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import Image, read_geometry, read_label_map
 
 _HEADER_BYTES = 348
@@ -35,8 +37,8 @@ def _nifti_voxels(path: Path, content: bytes) -> NDArray[np.integer] | None:
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
         return None
+    plain = _inflated(path, content) if name.endswith(".gz") else content
     try:
-        plain = _inflate(content) if name.endswith(".gz") else content
         (header_bytes,) = struct.unpack_from("<i", plain, 0)
         shape = struct.unpack_from("<8h", plain, 40)
         (kind,) = struct.unpack_from("<h", plain, 70)
@@ -46,16 +48,17 @@ def _nifti_voxels(path: Path, content: bytes) -> NDArray[np.integer] | None:
         if slope not in (0.0, 1.0) or intercept != 0.0:
             return None
         return np.frombuffer(plain, f"<{_DTYPES[kind]}", shape[1] * shape[2] * shape[3], int(offset))
-    except (OSError, EOFError, ValueError, OverflowError, struct.error, zlib.error):
+    except (ValueError, OverflowError, struct.error):
         return None
 
 
-def _inflate(content: bytes) -> bytes:
+def _inflated(path: Path, content: bytes) -> bytes:
+    """Raises ChordomaError where the checksum does not fit, which ITK would not look at."""
     try:
-        from isal import igzip
-
+        try:
+            from isal import igzip
+        except ImportError:
+            return gzip.decompress(content)
         return bytes(igzip.decompress(content))
-    except ImportError:
-        import gzip
-
-        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise ChordomaError(f"{path}: truncated or damaged ({error}); copy or write it again") from None

@@ -15,9 +15,9 @@ STEPS = 8000
 NEAR_STEPS = 33
 
 
-def no_marks(lattice: Lattice) -> Marks:
+def no_marks(lattice: Lattice, members: int) -> Marks:
     z, y, x = lattice.shape
-    return Marks(np.zeros(lattice.size, np.uint8), np.zeros((MEMBERS, z * y, (x + 63) // 64 + 2), np.uint64))
+    return Marks(np.zeros(lattice.size, np.uint8), np.zeros((members, z * y, (x + 63) // 64 + 2), np.uint64))
 
 
 def find_elements(

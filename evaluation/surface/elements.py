@@ -61,8 +61,8 @@ class Kernels(Protocol):
     NEAR_STEPS: int
     """Of these, the steps that are tested corner by corner, for which a lattice needs a margin."""
 
-    def no_marks(self, lattice: Lattice) -> Marks:
-        """Marks of no element."""
+    def no_marks(self, lattice: Lattice, members: int) -> Marks:
+        """Marks of no element, with room for so many members."""
 
     def find_elements(
         self, labels: Labels, other: Labels, group: Group, lattice: Lattice, marks: Marks, expected: int

@@ -18,11 +18,12 @@ ONE, THREE, SIX, EIGHT, LAST, BYTE = U64(1), U64(3), U64(6), U64(8), U64(63), U6
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled once per machine; without a writable folder for that, once per process."""
+    options = {"nogil": True, "error_model": "numpy"}
     result: Callable[..., Any]
     try:
-        result = numba.njit(cache=True, nogil=True)(function)
+        result = numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        result = numba.njit(nogil=True)(function)
+        result = numba.njit(**options)(function)
     return result
 
 

@@ -20,9 +20,9 @@ def _row(labels, z, y, outside):
 
 
 @compiled
-def _mark_differences(edge, row, other):
+def _mark_differences(edge, row, before, after):
     for x in range(len(row)):
-        edge[x] |= row[x] ^ other[x]
+        edge[x] |= (row[x] ^ before[x]) | (row[x] ^ after[x])
 
 
 @compiled
@@ -58,11 +58,9 @@ def find_contours(labels, outside, first, span, hole, axis, voxels, at_border):
                 continue
             edge[:] = 0
             if axis != 0:
-                _mark_differences(edge, row, _row(labels, z - 1, y, outside))
-                _mark_differences(edge, row, _row(labels, z + 1, y, outside))
+                _mark_differences(edge, row, _row(labels, z - 1, y, outside), _row(labels, z + 1, y, outside))
             if axis != 1:
-                _mark_differences(edge, row, _row(labels, z, y - 1, outside))
-                _mark_differences(edge, row, _row(labels, z, y + 1, outside))
+                _mark_differences(edge, row, _row(labels, z, y - 1, outside), _row(labels, z, y + 1, outside))
             if axis != 2:
                 _mark_differences_within(edge, row)
             for x in range(columns):

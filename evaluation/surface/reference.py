@@ -96,11 +96,12 @@ class ReferenceMap:
             self.spacing_mm, self._kernels.STEPS, max(self.tolerances_mm, default=0.0) * TOLERANCE_MARGIN
         )
         self._lattice = Lattice.around(self.labels.shape, self._near.steps[: self._kernels.NEAR_STEPS])
-        self._work = self._kernels.no_marks(self._lattice)
-        self._groups = [self._prepare(group) for group in group_values(self.values)]
+        groups = group_values(self.values)
+        self._groups = [self._prepare(group) for group in groups]
+        self._work = self._kernels.no_marks(self._lattice, max((group.span for group in groups), default=0))
 
     def _prepare(self, group: Group) -> _Prepared:
-        marks = self._kernels.no_marks(self._lattice)
+        marks = self._kernels.no_marks(self._lattice, group.span)
         # A first guess; a surface has some hundred elements where a volume has a thousand voxels.
         expected = 1 << 17
         elements = self._kernels.find_elements(self.labels, self.labels, group, self._lattice, marks, expected)

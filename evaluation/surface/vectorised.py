@@ -13,7 +13,7 @@ from nnunet_chordoma.evaluation.surface.neighbourhood import Neighbourhood
 STEPS = NEAR_STEPS = 250
 
 
-def no_marks(lattice: Lattice) -> Marks:
+def no_marks(lattice: Lattice, members: int) -> Marks:  # noqa: ARG001
     return Marks(np.zeros(lattice.size, np.uint8), np.empty((0, 0, 0), np.uint64))
 
 

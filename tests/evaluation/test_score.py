@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_chordoma.evaluation import scoring
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.evaluation import inputs, scoring
 from nnunet_chordoma.evaluation.store import read_scores
 from nnunet_chordoma.files import write_json
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, write_image
-from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.labels import CHORDOMA, LabelScheme
 from nnunet_chordoma.layout import Splits, write_splits
 
 DATA = Path(os.environ.get("CHORDOMA_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -208,6 +209,25 @@ def test_a_truncated_file(cohort, refused):
     path = cohort.root / "shifted" / "case_2.nii.gz"
     path.write_bytes(path.read_bytes()[:-60])
     refused("model 'shifted'", "case 'case_2'", "truncated", computed=True)
+
+
+def test_a_damaged_header(cohort, refused):
+    path = cohort.root / "shifted" / "case_2.nii.gz"
+    path.write_bytes(b"no image" + path.read_bytes())
+    refused("model 'shifted'", "case 'case_2'", "not a readable image")
+
+
+def test_a_file_whose_checksum_does_not_fit(tmp_path):
+    # Large enough that its header can be read: ITK would give its voxels without a word.
+    labels = np.random.default_rng(0).integers(0, 8, (60, 60, 60)).astype(np.uint8)
+    path = tmp_path / "case.nii.gz"
+    write_image(path, Image(labels, Geometry((60, 60, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))))
+    content = bytearray(path.read_bytes())
+    assert np.array_equal(inputs.read_labels(path, CHORDOMA, "model 'a'").array, labels)
+    content[-6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ChordomaError, match=r"model 'a': .*case\.nii\.gz: truncated or damaged"):
+        inputs.read_labels(path, CHORDOMA, "model 'a'")
 
 
 def test_an_image_instead_of_a_label_map(cohort, refused, drawn):

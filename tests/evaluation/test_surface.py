@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from nnunet_chordoma.evaluation import surface
 from nnunet_chordoma.evaluation.metrics import PreparedReference
-from nnunet_chordoma.evaluation.surface import compiled, reference_order, vectorised
+from nnunet_chordoma.evaluation.surface import compiled, jit, reference, reference_order, vectorised
 from nnunet_chordoma.evaluation.surface.grouping import Group, group_values
 from nnunet_chordoma.evaluation.surface.neighbourhood import neighbourhood
 from nnunet_chordoma.evaluation.surface.reference import ReferenceMap
@@ -354,3 +356,29 @@ def test_a_real_pelvis(spacing_mm):
         for kernels in KERNELS:
             count = require_reference_scores(reference, prediction, spacing_mm, scheme, (2.0, 3.0), kernels)
             assert count >= 4
+
+
+# Without numba
+
+
+def test_numpy_takes_over_where_numba_is_missing(monkeypatch):
+    assert reference.default_kernels() is compiled
+    monkeypatch.setitem(sys.modules, "nnunet_chordoma.evaluation.surface.compiled", None)
+    monkeypatch.delattr(surface, "compiled")
+    reference.default_kernels.cache_clear()
+    try:
+        assert reference.default_kernels() is vectorised
+    finally:
+        reference.default_kernels.cache_clear()
+
+
+def test_loops_are_compiled_without_a_place_to_keep_them(monkeypatch):
+    original = jit.numba.njit
+
+    def nowhere(**options):
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function: no locator available")
+        return original(**options)
+
+    monkeypatch.setattr(jit.numba, "njit", nowhere)
+    assert jit.compiled(lambda x: x + 1)(2) == 3
