@@ -11,7 +11,7 @@ models disagree are kept; probabilities of one slab at a time are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,26 +71,26 @@ def disagreeing_cases(voxels: int, models: int = 6, cases: int = 5, seed: int = 
 
 
 def _case(name: str, models: list[Model], shape: tuple[int, int, int], rng: np.random.Generator) -> CompressedCase:
-    truth, maps, agreed = [], [], np.zeros((2, LABELS), dtype=np.int64)
-    for reference, probabilities in _slabs(models, shape, rng):
+    truth, maps = [], []
+    predicted, intersection, reference = (np.zeros(LABELS, dtype=np.int64) for _ in range(3))
+    for labels, probabilities in _slabs(models, shape, rng):
         winners = probabilities.argmax(axis=1)
         ordered = np.partition(probabilities, LABELS - 2, axis=1)
         unclear = (ordered[:, -1] - ordered[:, -2] < 1e-4).any(axis=0)
         kept = unclear | (winners != winners[0]).any(axis=0)
-        truth.append(reference[kept])
+        truth.append(labels[kept])
         maps.append(probabilities[:, :, kept])
-        agreed[0] += np.bincount(winners[0][~kept], minlength=LABELS)
-        agreed[1] += np.bincount(reference[~kept], minlength=LABELS)
-        right = reference[~kept & (winners[0] == reference)]
-        agreed_right = np.bincount(right, minlength=LABELS)
-        rights = agreed_right if len(truth) == 1 else rights + agreed_right
+        agreed, agreed_truth = winners[0][~kept], labels[~kept]
+        predicted += np.bincount(agreed, minlength=LABELS)
+        intersection += np.bincount(agreed[agreed == agreed_truth], minlength=LABELS)
+        reference += np.bincount(agreed_truth, minlength=LABELS)
     case = compress(name, list(np.concatenate(maps, axis=2)), np.concatenate(truth))
     return replace(
         case,
         voxels=int(np.prod(shape)),
-        agreed_predicted=case.agreed_predicted + agreed[0],
-        agreed_intersection=case.agreed_intersection + rights,
-        reference_count=case.reference_count + agreed[1],
+        agreed_predicted=case.agreed_predicted + predicted,
+        agreed_intersection=case.agreed_intersection + intersection,
+        reference_count=case.reference_count + reference,
     )
 
 
@@ -105,43 +105,41 @@ def _slabs(
     nodes = tuple(int(size / NODE_MM) + 2 for size in BOX_MM)
     shared, *own = (rng.normal(size=(LABELS, *nodes)).astype(np.float32) for _ in range(len(models) + 1))
     for begin in range(0, shape[0], SLAB):
-        z = np.arange(begin, min(begin + SLAB, shape[0]))
-        axes = [(np.asarray(index) + 0.5) / size for index, size in zip((z, *map(np.arange, shape[1:])), shape)]
+        indices = (np.arange(begin, min(begin + SLAB, shape[0])), np.arange(shape[1]), np.arange(shape[2]))
+        axes = [(index + 0.5) / size for index, size in zip(indices, shape, strict=True)]
         depth = np.full((LABELS, *(axis.size for axis in axes)), -np.inf, dtype=np.float32)
         depth[0] = -_depth_mm(axes, *BODY)
         depth[1] = 0.0
         for label, centre, radii in ellipsoids:
             np.maximum(depth[label], _depth_mm(axes, centre, radii), out=depth[label])
         reference = depth.argmax(axis=0).ravel().astype(np.uint8)
-        common = SHARED_MM * _field(shared, axes)
+        seen = depth + SHARED_MM * _field(shared, axes)
         probabilities = np.empty((len(models), LABELS, reference.size), dtype=np.float32)
         for model, how in enumerate(models):
-            shift = common + how.own_mm[:, None, None, None].astype(np.float32) * _field(own[model], axes)
-            logits = (depth + shift + how.constant_mm[:, None, None, None].astype(np.float32)) / how.temperature_mm
-            logits = logits.reshape(LABELS, -1).astype(np.float32)
+            own_mm, constant_mm = (
+                each.astype(np.float32)[:, None, None, None] for each in (how.own_mm, how.constant_mm)
+            )
+            logits = (seen + own_mm * _field(own[model], axes) + constant_mm) / np.float32(how.temperature_mm)
+            logits = logits.reshape(LABELS, -1)
             exponentials = np.exp(logits - logits.max(axis=0))
             probabilities[model] = exponentials / exponentials.sum(axis=0)
         yield reference, probabilities
 
 
-def _depth_mm(axes: list[NDArray[np.float64]], centre: object, radii: object) -> NDArray[np.float32]:
+def _depth_mm(
+    axes: Sequence[NDArray[np.float64]], centre: Sequence[float], radii: Sequence[float]
+) -> NDArray[np.float32]:
     """About the distance inside an ellipsoid's surface, negative outside, (z, y, x)."""
-    squares = [
-        ((axis - middle) / radius) ** 2 for axis, middle, radius in zip(axes, np.asarray(centre), np.asarray(radii))
-    ]
-    radius = np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
-    thickness = float(np.mean(np.asarray(radii) * BOX_MM))
-    return np.asarray((1 - radius) * thickness, dtype=np.float32)
+    z, y, x = (((axis - middle) / half) ** 2 for axis, middle, half in zip(axes, centre, radii, strict=True))
+    distance = np.sqrt(z[:, None, None] + y[:, None] + x)
+    thickness_mm = float(np.mean(np.multiply(radii, BOX_MM)))
+    return np.asarray((1 - distance) * thickness_mm, dtype=np.float32)
 
 
-def _field(nodes: NDArray[np.float32], axes: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+def _field(nodes: NDArray[np.float32], axes: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
     """Values (label, z, y, x) between nodes (label, ...), linearly along each axis."""
-    z, y, x = (_between(axis, size) for axis, size in zip(axes, nodes.shape[1:]))
-    return (
-        np.asarray(z @ (y @ (nodes @ x.T)).transpose(2, 0, 1, 3).reshape(nodes.shape[1], -1))
-        if False
-        else np.einsum("za,layx->lzyx", z, y @ (nodes @ x.T), optimize=True)
-    )
+    z, y, x = (_between(axis, size) for axis, size in zip(axes, nodes.shape[1:], strict=True))
+    return np.asarray(np.einsum("za,layx->lzyx", z, y @ (nodes @ x.T), optimize=True))
 
 
 def _between(axis: NDArray[np.float64], nodes: int) -> NDArray[np.float32]:

@@ -148,10 +148,20 @@ def nnunet() -> Tool:
     return Tool("nnU-Net's evaluator", importlib.metadata.version("nnunetv2"), "VDSC, IoU", _by_structure(score))
 
 
+MAKERS = {
+    REFERENCE: surface_distance,
+    "compiled": compiled,
+    "NumPy alone": numpy_alone,
+    "MedPy": medpy,
+    "MONAI": monai,
+    "nnU-Net's evaluator": nnunet,
+}
+
+
 def available() -> list[Tool]:
     """surface-distance first, then ours, then the others that can be imported."""
-    tools = [surface_distance()]
-    for make in (compiled, numpy_alone, medpy, monai, nnunet):
+    tools = []
+    for make in MAKERS.values():
         with contextlib.suppress(ImportError):
             tools.append(make())
     return tools

@@ -35,7 +35,9 @@ class Decision:
 
     def of(self, block: slice) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Label (voxel,) with the highest probability, the lowest of equals, and where it is not clearly so."""
-        return self._winner[block], self._highest[block] - self._second[block] <= CLEAR_MARGIN
+        # Infinities and NaN are refused by the reader, in words of its own.
+        with np.errstate(invalid="ignore"):
+            return self._winner[block], self._highest[block] - self._second[block] <= CLEAR_MARGIN
 
 
 class Agreement:

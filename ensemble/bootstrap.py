@@ -12,6 +12,8 @@ from nnunet_chordoma.ensemble.worth import Evaluate, Fit, Multiplicity, Patients
 
 RESAMPLES = 200
 CONFIDENCE = 0.95
+FEWEST_DIFFERENT = 10
+"""Fewer different resamples than this (2 patients have 3, 3 have 10) give no interval worth the name."""
 
 Progress: TypeAlias = Callable[[Sequence[Multiplicity]], Iterable[Multiplicity]]
 
@@ -87,7 +89,7 @@ def bootstrap(
     """Refit to resampled patients; the same seed draws the same. `Unavailable` with fewer than two patients.
 
     `fit`, `evaluate` and `patients` as in `worth.leave_one_out`. Resamples that draw the same patients are refitted
-    once; `progress` wraps the different ones.
+    once; `progress` wraps the different ones. `Unavailable` also where resamples or patients are too few to differ.
     """
     average = evaluate(uniform(len(models)), range(len(cases)))
     grouped = Patients.of(cases, patients, average)
@@ -96,6 +98,11 @@ def bootstrap(
     names = tuple(grouped.scored)
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     different, occurrence = np.unique(drawn, axis=0, return_inverse=True)
+    if len(different) < FEWEST_DIFFERENT:
+        return Unavailable(
+            f"{resamples} resamples of {len(names)} patients have only {len(different)} different ones, "
+            f"fewer than {FEWEST_DIFFERENT}"
+        )
     weights: dict[Multiplicity, tuple[float, ...]] = {}
     gains: dict[Multiplicity, float] = {}
     times = [tuple(int(number) for number in row) for row in different]

@@ -72,7 +72,7 @@ def compare_folders(
     jobs = [_Job(of_case, reference_files[case], scheme, values, threads) for case, of_case in maps.items()]
     counts = console.parallel(_count, [(job,) for job in jobs], workers, "comparing")
     for each in fitted:
-        shared = sorted(set(each.cases) & set(maps))
+        shared = each.fitted_to({case: reference_files[case] for case in maps})
         if shared:
             console.warn(
                 f"{each.path} was fitted to {len(shared)} of these {len(maps)} case(s) ({', '.join(shared)}), "

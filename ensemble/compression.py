@@ -18,6 +18,7 @@ from nnunet_chordoma.ensemble.agreement import BLOCK, CLEAR_MARGIN, Agreement, D
 from nnunet_chordoma.ensemble.soft_statistics import SoftStatistics, soft_statistics
 from nnunet_chordoma.ensemble.spill import SpilledProbabilities
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.probabilities import SUM_TOLERANCE
 
 __all__ = ["BLOCK", "CLEAR_MARGIN", "CompressedCase", "blocks", "compress"]
 
@@ -95,6 +96,12 @@ def _checked_labels(case: str, maps: Sequence[NDArray[np.float32]], reference: N
             raise ChordomaError(
                 f"case '{case}': expected probabilities of shape {(labels, *reference.shape)} (labels, z, y, x) for "
                 f"model {index}, found {values.shape}; all models and the reference must share one grid"
+            )
+        wrong = ~(np.abs(np.sum(values, axis=0, dtype=np.float64) - 1) <= SUM_TOLERANCE)
+        if wrong.any() or np.min(values) < -SUM_TOLERANCE:
+            raise ChordomaError(
+                f"case '{case}': model {index}: probabilities must be finite, not negative and sum to 1 over the "
+                f"labels within {SUM_TOLERANCE}; they do not in {int(wrong.sum())} voxel(s)"
             )
     if reference.size == 0:
         raise ChordomaError(f"case '{case}': the reference has no voxels")

@@ -117,6 +117,9 @@ def fit_folders(
     require_cases(reference_files, maps, "references", references)
     scheme = common_scheme({f"model '{name}'": folder for name, folder in models.items()} | {"references": references})
     options.labels(scheme)
+    without = [case for case in maps if patients is not None and case not in patients]
+    if without:
+        raise ChordomaError(f"--patients: case '{without[0]}' has no patient; list every case with its patient")
     for case, of_case in maps.items():
         check_grids(of_case, scheme, reference_files[case])
     with WorkFolder(output) as work:

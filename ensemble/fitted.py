@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_chordoma.ensemble.comparison import BestSingle
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document
+from nnunet_chordoma.files import read_document, sha256
 from nnunet_chordoma.labels import LabelScheme
 
 TITLES = {"iou": "label-map optimum", "soft-iou": "soft optimum"}
@@ -18,7 +18,10 @@ TITLES = {"iou": "label-map optimum", "soft-iou": "soft optimum"}
 
 @dataclass(frozen=True)
 class FittedWeights:
-    """A weights.json: `objective` is its name there, `model_values` what each single model reached on `cases`."""
+    """A weights.json: `objective` is its name there, `model_values` what each single model reached on `cases`.
+
+    `reference_sha256` are those of the cases' references, None where the file does not tell.
+    """
 
     path: Path
     weights: EnsembleWeights
@@ -26,6 +29,7 @@ class FittedWeights:
     objective: str
     model_values: tuple[tuple[str, float], ...]
     cases: tuple[str, ...]
+    reference_sha256: tuple[str | None, ...]
 
     @classmethod
     def read(cls, path: Path) -> FittedWeights:
@@ -40,6 +44,7 @@ class FittedWeights:
                 str(content.get("objective", {}).get("name", "")),
                 _model_values(content),
                 tuple(str(each["case"]) for each in content.get("cases", [])),
+                tuple(each.get("reference_sha256") for each in content.get("cases", [])),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ChordomaError(f"{path}: damaged ({type(error).__name__}: {error}); run the fit again") from None
@@ -47,6 +52,16 @@ class FittedWeights:
     @property
     def title(self) -> str:
         return TITLES.get(self.objective, self.path.stem)
+
+    def fitted_to(self, references: Mapping[str, Path]) -> list[str]:
+        """Those of the cases (name -> reference) that the weights were fitted to, sorted.
+
+        Another reference of the same name is another case; without the file's word on it, the name has to do.
+        """
+        stored = dict(zip(self.cases, self.reference_sha256, strict=True))
+        return sorted(
+            case for case, path in references.items() if case in stored and stored[case] in (None, sha256(path))
+        )
 
     def require(self, models: Sequence[str], scheme: LabelScheme) -> None:
         """Raise ChordomaError unless the weights are for these models and labels."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import read_geometry
+from nnunet_chordoma.images import is_volume, read_geometry, stem
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.probabilities import ProbabilityMaps, find_probability_maps
 
@@ -23,12 +23,16 @@ def require_model_count(names: Sequence[str]) -> None:
 
 
 def read_case_list(path: Path) -> tuple[str, ...]:
-    """Case names of a text file, one a line; empty lines are skipped, repeats refused."""
+    """Case names of a text file, one a line, or names of their files.
+
+    Empty lines and lines that begin with # are skipped, repeats refused.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ChordomaError(f"--cases {path}: not a readable text file ({error}); give one case name a line") from None
-    cases = [line.strip() for line in lines if line.strip()]
+    named = [Path(line.strip()) for line in lines if line.strip() and not line.strip().startswith("#")]
+    cases = [stem(path) if is_volume(path) else path.name for path in named]
     if not cases:
         raise ChordomaError(f"--cases {path}: expected one case name a line, found none")
     repeated = sorted({case for case in cases if cases.count(case) > 1})
@@ -42,7 +46,7 @@ def read_patients(path: Path) -> dict[str, str]:
     import csv
 
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ChordomaError(

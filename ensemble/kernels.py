@@ -1,8 +1,8 @@
 """The loops over voxels: compiled by numba, or the same arithmetic in numpy.
 
-Both give the same counts and positions to the last bit; sums of what `soften` and `pull` share out differ by
-rounding, so nothing but the direction of a search may depend on them. numpy is used where numba is missing or switched off
-with its own variable, NUMBA_DISABLE_JIT=1; it takes several times as long.
+Both give the same counts and positions to the last bit. Sums of what `soften` and `pull` share out differ by rounding,
+so they may only decide directions, which are rounded. numpy is used where numba is missing or switched off with its
+own variable, NUMBA_DISABLE_JIT=1; it takes several times as long.
 """
 
 from __future__ import annotations
@@ -107,6 +107,11 @@ def kernels() -> Kernels:
         compiled = False
     else:
         compiled = not numba.config.DISABLE_JIT
+    return kernels_of(compiled)
+
+
+def kernels_of(compiled: bool) -> Kernels:
+    """The compiled loops, or those in numpy."""
     if compiled:
         from nnunet_chordoma.ensemble import kernels_numba
 

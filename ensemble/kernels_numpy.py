@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+CERTAIN = 8.0
+"""A label ahead of all others by this many temperatures keeps its voxel whole."""
+
 
 def contenders(values: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
     labels = values.shape[1]
@@ -42,7 +45,7 @@ def count_many(
 
 def soften(scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int) -> NDArray[np.float64]:
     shares = _shares(scores, temperature)
-    return np.bincount(codes.ravel(), shares.ravel(), minlength=size)
+    return np.asarray(np.bincount(codes.ravel(), shares.ravel(), minlength=size), dtype=np.float64)
 
 
 def pull(
@@ -117,7 +120,11 @@ def _first_highest(scores: NDArray[np.float32] | NDArray[np.float64], tolerance:
 
 
 def _shares(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    shares = np.exp((scores - scores.max(axis=0)) / temperature)
+    behind = scores.max(axis=0) - scores
+    shares = np.exp(-behind / temperature)
+    # As in the compiled loops: a label far enough ahead of all others keeps its voxel whole.
+    is_certain = (behind > CERTAIN * temperature).sum(axis=0) == len(scores) - 1
+    shares[:, is_certain] = behind[:, is_certain] == 0
     return np.asarray(shares / shares.sum(axis=0), dtype=np.float64)
 
 

@@ -19,13 +19,25 @@ NEGLIGIBLE = 0.01
 
 CLOSER_TO_UNIFORM = 1e-6
 
+SAME_PLACE = 1e-6
+"""A line toward a place so near has a direction that is rounding."""
+
+TEMPERATURES = (0.3, 0.1, 0.03, 0.01, 0.003)
+"""How far ahead, in probability, a label must be to count as almost certain: the slopes that are followed."""
+
+NEARBY = TEMPERATURES[2:]
+"""Those that matter close to a summit."""
+
+DIRECTION_STEPS = 64
+"""Directions are rounded to this many steps, so that the rounding of long sums does not decide where they lead."""
+
 KICKS = (-2.5, -1.5)
 """Powers of ten between which the size of a random step away from a summit is drawn."""
 
 FRUITLESS_LINES = 4
 """After so many random lines without gain a search away from a summit is given up."""
 
-FRUITLESS_KICKS, WORTHWHILE = 20, 1e-6
+FRUITLESS_KICKS, WORTHWHILE = 12, 1e-6
 """A summit stands when so many steps away from it led to none that is higher by a worthwhile amount."""
 
 Weights = NDArray[np.float64]
@@ -46,16 +58,30 @@ class Moves:
         self.pairs = [_pair(tally.models, i, j) for i, j in combinations(self.order, 2)]
 
     def ascend(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights] = ()) -> Point:
-        """Move uphill until neither a pair nor any of the further directions improves.
+        """Move uphill until neither slopes nor pairs nor any of the further directions improve.
 
         These lead toward every model, toward `landmarks` and at random.
         """
         while True:
-            point = self.ascend_pairs(point)
+            point = self.ascend_pairs(self.slide(point))
             further, _ = self.improve(point, self._further_directions(point, rng, landmarks))
             if further.value <= point.value + self.least_gain:
                 return further
             point = further
+
+    def slide(self, point: Point, temperatures: Sequence[float] = TEMPERATURES) -> Point:
+        """Follow the slopes of the softened objective, from smooth to rough, until none improves.
+
+        It takes few lines to come near the top, however many models there are.
+        """
+        while True:
+            start = point
+            for temperature in temperatures:
+                direction = _uphill(point.weights, self.tally.gradient(point, temperature))
+                if direction is not None:
+                    point, _ = self.improve(point, [direction])
+            if point.value <= start.value + self.least_gain:
+                return point
 
     def ascend_pairs(self, point: Point) -> Point:
         """Move weight between two models until no pair improves.
@@ -79,17 +105,20 @@ class Moves:
                 return point
 
     def refine(self, point: Point, rng: np.random.Generator) -> Point:
-        """Look for higher summits nearby: step away at random, climb along random lines, and if higher along pairs.
+        """Look for higher summits nearby: step away at random, climb another way, and if that is higher along pairs.
 
         The objective is rough at close range: summits that no pair leads away from stand side by side.
         """
-        if self.tally.models == 2:  # the pair is the whole simplex
+        models = self.tally.models
+        if models == 2:  # the pair is the whole simplex
             return point
-        fruitless = 0
+        fruitless = turn = 0
         while fruitless < FRUITLESS_KICKS:
-            kick = self.reordered(rng.normal(size=self.tally.models)) * 10 ** rng.uniform(*KICKS)
-            weights = np.maximum(point.weights + kick, 0)
-            reached = self._wander(self.tally.point(weights / weights.sum()), rng)
+            size = 10 ** rng.uniform(*KICKS)
+            weights = np.maximum(point.weights + size * self.reordered(rng.normal(size=models)), 0)
+            kicked = self.tally.point(weights / weights.sum())
+            reached = self.slide(kicked, NEARBY) if turn % 2 else self._wander(kicked, rng)
+            turn += 1
             fruitless += 1
             if reached.value > point.value + IMPROVEMENT:
                 before, point = point, self.ascend_pairs(reached)
@@ -170,7 +199,7 @@ class Moves:
         toward = [place - point.weights for place in [*np.eye(models)[self.order], *landmarks]]
         for direction in toward:
             largest = np.abs(direction).max()
-            if largest > 0:
+            if largest > SAME_PLACE:
                 yield direction / largest
         for _ in range(2 * models):
             yield self._random_direction(rng)
@@ -184,6 +213,24 @@ class Moves:
 def from_uniform(weights: Weights) -> float:
     """Distance from equal weights."""
     return float(np.linalg.norm(weights - 1 / weights.size))
+
+
+def _uphill(weights: Weights, slope: Weights) -> Weights | None:
+    """Direction of the steepest slope that stays on the simplex, its largest magnitude 1; None where it is level."""
+    free = np.ones(weights.size, dtype=bool)
+    while True:
+        direction = np.where(free, slope - slope[free].mean(), 0)
+        leaving = free & (weights <= 0) & (direction < 0)
+        if not leaving.any():
+            break
+        free &= ~leaving
+    largest = np.abs(direction).max()
+    if not largest > 0:
+        return None
+    steps = np.rint(DIRECTION_STEPS * direction / largest)
+    steps[np.abs(steps).argmax()] -= steps.sum()
+    largest = np.abs(steps).max()
+    return np.asarray(steps / largest) if largest > 0 else None
 
 
 def _pair(models: int, i: int, j: int) -> Weights:

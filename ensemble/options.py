@@ -16,6 +16,7 @@ Objective: TypeAlias = Literal["iou", "soft-iou"]
 Solver: TypeAlias = Literal["exact", "adam"]
 
 AUTO = "auto"
+FEWEST_RESAMPLES = 40
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class FitOptions:
             raise ChordomaError(f"--shrink: expected auto or a number from 0 to 1, found {self.shrink}")
         if self.shrink is None and not self.held_out:
             raise ChordomaError("--shrink auto needs the refits without each patient; leave out --no-held-out")
-        if self.resamples < 0:
-            raise ChordomaError(f"--bootstrap: expected 0 or more resamples, found {self.resamples}")
+        if self.resamples < 0 or 0 < self.resamples < FEWEST_RESAMPLES:
+            raise ChordomaError(
+                f"--bootstrap: expected 0, or at least {FEWEST_RESAMPLES} resamples for 95 % intervals, "
+                f"found {self.resamples}"
+            )
 
     def labels(self, scheme: LabelScheme) -> tuple[int, ...] | None:
         """Labels of `classes`; raises ChordomaError for an unknown name."""

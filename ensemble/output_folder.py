@@ -11,7 +11,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.cases import accompanying_file
 from nnunet_chordoma.ensemble.disagreement import merge
 from nnunet_chordoma.ensemble.outputs import DISAGREEMENT, UNCERTAINTY, Outputs
-from nnunet_chordoma.ensemble.record import FILE_NAME, CaseRecord, Entry, Finished
+from nnunet_chordoma.ensemble.record import FILE_NAME, CaseRecord, Entry, Finished, read_entries
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import only_writer, written_aside
 from nnunet_chordoma.layout import FILE_ENDING
@@ -32,31 +32,51 @@ def require_other_folder(output: Path, models: Mapping[str, Path]) -> None:
 @contextmanager
 def writable(output: Path) -> Iterator[None]:
     """Hold the folder, made if need be, against other processes; take a new one away if it ends without label maps."""
-    is_new = not output.exists() or not any(output.iterdir())
     output.mkdir(parents=True, exist_ok=True)
-    try:
-        with only_writer(output, f"-o {output}: another chordoma-ensemble is writing there; wait until it is done"):
+    with only_writer(output, f"-o {output}: another chordoma-ensemble is writing there; wait until it is done"):
+        is_new = not any(output.iterdir())
+        try:
             yield
-    except BaseException:
-        if is_new and not any(path.name.endswith(FILE_ENDING) for path in output.iterdir()):
-            for name in (FILE_NAME, DISAGREEMENT_FILE, *PLANS):
-                (output / name).unlink(missing_ok=True)
-            _remove_if_empty(output)
-        raise
+        except BaseException:
+            if is_new and not any(path.name.endswith(FILE_ENDING) for path in output.iterdir()):
+                for name in (FILE_NAME, DISAGREEMENT_FILE, *PLANS):
+                    (output / name).unlink(missing_ok=True)
+                _remove_if_empty(output)
+            raise
 
 
-def finished_cases(output: Path, entries: Mapping[str, Entry], cases: Iterable[str]) -> dict[str, Finished]:
-    """What the label maps in the folder are made of; raises ChordomaError if one of `cases` is from elsewhere."""
-    for case in cases:
-        path = Outputs.of(output, case).label_map
-        # Not even with --overwrite: they may be references or another model's predictions.
-        if path.exists() and case not in entries:
+def refuse_foreign(
+    output: Path, entries: Mapping[str, Entry], cases: Iterable[str], models: Mapping[str, Path]
+) -> None:
+    """Raise ChordomaError if a file that would be replaced or removed is not in the record of this command."""
+    paths = [path for case in cases if case not in entries for path in Outputs.of(output, case).all]
+    for case, entry in entries.items():
+        if entry.sha256 is None and entry.replaces is None:
+            # It was to be written, but the run did not come so far.
+            paths.append(Outputs.of(output, case).label_map)
+    if not entries:
+        paths.append(output / DISAGREEMENT_FILE)
+        for target, source in _plans(models, output).items():
+            if target.exists() and target.read_bytes() != source.read_bytes():
+                paths.append(target)
+    # Not even with --overwrite: they may be references, another model's predictions or nnU-Net's preprocessed data.
+    for path in paths:
+        if path.exists():
             raise ChordomaError(
-                f"-o {output}: {path.name} was not written by this command, which replaces only its own label maps; "
-                "choose another folder"
+                f"-o {output}: {path.relative_to(output)} was not written by this command, which replaces and removes "
+                "only its own files; choose another folder"
             )
+
+
+def finished_cases(output: Path, entries: Mapping[str, Entry]) -> dict[str, Finished]:
+    """What the label maps in the folder are made of."""
     found = {case: entry.describing(Outputs.of(output, case).label_map) for case, entry in entries.items()}
     return {case: finished for case, finished in found.items() if finished is not None}
+
+
+def settled_entries(output: Path) -> dict[str, Entry]:
+    """The record after a run that broke off: finished cases as they are, the others as planned."""
+    return {case: entry.settled(Outputs.of(output, case).label_map) for case, entry in read_entries(output).items()}
 
 
 def protect_changed(output: Path, entries: Mapping[str, Entry], to_do: Iterable[str], kept: Iterable[str]) -> None:
@@ -89,12 +109,20 @@ def warn_of_earlier(
 
 def copy_plans(models: Mapping[str, Path], output: Path) -> None:
     """Copy what nnU-Net and the evaluation want to find beside label maps."""
+    for target, source in _plans(models, output).items():
+        with written_aside(target) as aside:
+            shutil.copyfile(source, aside)
+
+
+def _plans(models: Mapping[str, Path], output: Path) -> dict[Path, Path]:
+    """Where each of `PLANS` goes, and that of the first model that has it."""
+    found = {}
     for name in PLANS:
-        found = (accompanying_file(folder, name) for folder in models.values())
-        source = next((path for path in found if path is not None), None)
+        sources = (accompanying_file(folder, name) for folder in models.values())
+        source = next((path for path in sources if path is not None), None)
         if source is not None:
-            with written_aside(output / name) as aside:
-                shutil.copyfile(source, aside)
+            found[output / name] = source
+    return found
 
 
 def tidy(output: Path, cases: Iterable[str]) -> None:

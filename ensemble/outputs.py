@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -25,6 +25,13 @@ class Wanted:
     probabilities: bool = False
     uncertainty: bool = False
     disagreement: bool = False
+
+    def __or__(self, other: Wanted) -> Wanted:
+        return Wanted(
+            self.probabilities or other.probabilities,
+            self.uncertainty or other.uncertainty,
+            self.disagreement or other.disagreement,
+        )
 
 
 @dataclass(frozen=True)
@@ -58,23 +65,35 @@ class Outputs:
             *([self.disagreement] if wanted.disagreement else []),
         ]
 
+    def existing(self) -> Wanted:
+        """What there is, if only in part, besides the label map."""
+        return Wanted(
+            self.npz.exists() or self.pkl.exists(),
+            self.entropy.exists() or self.mutual_information.exists(),
+            self.disagreement.exists(),
+        )
+
     def complete(self, wanted: Wanted) -> bool:
         return all(path.is_file() for path in self.needed(wanted))
 
     @contextmanager
-    def replaced(self, wanted: Wanted) -> Iterator[Outputs]:
+    def replaced(self, wanted: Wanted, finishing: Callable[[Path], AbstractContextManager[None]]) -> Iterator[Outputs]:
         """Give names aside for what is wanted; afterwards put all of it in place of whatever there was of this case.
+
+        Files change only within `finishing`, which is given the complete new label map and may refuse.
 
         On an error everything stays as it was. The old label map goes before any other file changes and the new one
         comes last: whenever the process is ended, a label map is there with its own files or not at all.
         """
-        with ExitStack() as stack:
+        with ExitStack() as held, ExitStack() as stack:
             # Files are renamed in the reverse order of this list: the label map last.
             asides = {path: stack.enter_context(written_aside(path)) for path in self.needed(wanted)}
-            yield Outputs(*(asides.get(path, path) for path in self._all))
-            for path in self._all:
+            yield Outputs(*(asides.get(path, path) for path in self.all))
+            held.enter_context(finishing(asides[self.label_map]))
+            for path in self.all:
                 path.unlink(missing_ok=True)
 
     @property
-    def _all(self) -> list[Path]:
+    def all(self) -> list[Path]:
+        """Every path there may be of this case, the label map first."""
         return [getattr(self, field.name) for field in fields(self)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +19,19 @@ from nnunet_chordoma.ensemble.output_folder import (
     copy_plans,
     finished_cases,
     protect_changed,
+    refuse_foreign,
     require_other_folder,
+    settled_entries,
     tidy,
     warn_of_earlier,
     writable,
 )
 from nnunet_chordoma.ensemble.outputs import Outputs, Wanted
-from nnunet_chordoma.ensemble.predict_case import Job, notes, predict_case
+from nnunet_chordoma.ensemble.predict_case import Job, predict_case
 from nnunet_chordoma.ensemble.record import CaseRecord, Entry, read_entries, write_entries
 from nnunet_chordoma.ensemble.stream import threads_per_worker
 from nnunet_chordoma.ensemble.weights import AVERAGE, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import sha256
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.probabilities import ProbabilityMaps
 
@@ -84,26 +86,23 @@ def predict_folders(
     * `uncertainty` also uncertainty/CASE_entropy.nii.gz and CASE_mutual_information.nii.gz (see `Uncertainty`);
     * `disagreement` also disagreement/CASE.csv and, of all cases in the folder, disagreement.csv.
 
-    Cases that an earlier run made of the same files in the same way are skipped unless `overwrite`. A case's earlier
-    files are replaced when its new ones are complete, not before. Raises ChordomaError, before anything is written, if
-    models, label schemes, cases, grids, shapes or the output folder do not fit; and naming file and voxel, with the
-    finished cases kept, if probabilities turn out to be damaged.
+    Cases that an earlier run made of the same files in the same way are skipped unless `overwrite`; one that lacks
+    something of this is predicted again, with what there is of it besides. A case's earlier files are replaced when its
+    new ones are complete, not before; files that this command has not written never are. Raises ChordomaError, before
+    anything is written, if models, label schemes, cases, grids, shapes or the output folder do not fit; and naming file
+    and voxel, with the finished cases kept, if probabilities turn out to be damaged.
     """
     wanted = Wanted(save_probabilities, uncertainty, disagreement)
-    cases, common = _checked(models, weights, scheme, rule, wanted, workers)
+    cases, common = _checked(models, weights, scheme, rule, workers)
     require_other_folder(output, models)
     threads = threads_per_worker(min(workers, len(cases)))
-    jobs = {case: Job(maps, weights.used_values, rule, common, output, wanted, threads) for case, maps in cases.items()}
     records = {case: CaseRecord.of(rule, weights, maps) for case, maps in cases.items()}
     with writable(output):
         entries = read_entries(output)
-        finished = finished_cases(output, entries, cases)
-        kept = [
-            case
-            for case in cases
-            if not overwrite and case in finished and finished[case].record == records[case]
-            if Outputs.of(output, case).complete(wanted)
-        ]
+        refuse_foreign(output, entries, cases, models)
+        finished = finished_cases(output, entries)
+        alike = [case for case in cases if case in finished and finished[case].record == records[case]]
+        kept = [case for case in alike if not overwrite and Outputs.of(output, case).complete(wanted)]
         to_do = [case for case in cases if case not in kept]
         protect_changed(output, entries, to_do, kept)
         warn_of_earlier(output, finished, records, overwrite)
@@ -112,13 +111,21 @@ def predict_folders(
         planned = settled | {case: Entry(records[case], replaces=finished.get(case)) for case in to_do}
         write_entries(output, common, planned)
         copy_plans(models, output)
+        wanted_of = {case: wanted | Outputs.of(output, case).existing() if case in alike else wanted for case in to_do}
+        jobs = [
+            Job(cases[case], weights.used_values, rule, common, output, wanted_of[case], os.getpid(), threads)
+            for case in to_do
+        ]
         try:
-            if to_do:
-                console.parallel(predict_case, [(jobs[case],) for case in to_do], workers, "predicting")
+            if jobs:
+                console.parallel(predict_case, [(job,) for job in jobs], workers, "predicting")
+        except BaseException:
+            write_entries(output, common, settled_entries(output))
+            raise
         finally:
             tidy(output, planned)
-        done = {case: Entry(records[case], sha256(Outputs.of(output, case).label_map)) for case in to_do}
-        write_entries(output, common, settled | done)
+        noted = read_entries(output)
+        write_entries(output, common, settled | {case: Entry(records[case], noted[case].sha256) for case in to_do})
     return Prediction(tuple(to_do), tuple(kept))
 
 
@@ -127,7 +134,6 @@ def _checked(
     weights: EnsembleWeights,
     scheme: LabelScheme | None,
     rule: Rule,
-    wanted: Wanted,
     workers: int,
 ) -> tuple[dict[str, tuple[ProbabilityMaps, ...]], LabelScheme]:
     """Cases with the maps of the models in use, and the labels; all that can be told without reading arrays."""
@@ -144,11 +150,6 @@ def _checked(
             f"the weights were fitted to the labels {', '.join(scheme.names)}, found {', '.join(common.names)} in the "
             "model folders; predict with models trained on the same dataset"
         )
-    for case, maps in cases.items():
+    for maps in cases.values():
         check_grids(maps, common)
-        if wanted.probabilities and not notes(maps).is_file():
-            raise ChordomaError(
-                f"case '{case}': expected {notes(maps)} or that of another model, which --save-probabilities hands on "
-                "to nnU-Net; predict the case again or leave the option out"
-            )
     return cases, common

@@ -167,7 +167,8 @@ def _solver(result: FitResult) -> dict[str, Any]:
             "seed": search.seed,
             "starts": search.starts,
             "line_searches": search.line_searches,
-            "optimal_along_every_pair_direction": search.optimal_along_pairs,
+            # Shrunk weights are not what the search found.
+            "optimal_along_every_pair_direction": None if result.shrunk else search.optimal_along_pairs,
             "value_before_shrinking": search.value,
         }
     if isinstance(search, SoftOptimum):

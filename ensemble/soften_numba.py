@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.compiled import compiled
-
-CERTAIN = 16.0
-"""A label ahead of all others by this many temperatures keeps its voxel whole."""
+from nnunet_chordoma.ensemble.kernels_numpy import CERTAIN
 
 
 @compiled

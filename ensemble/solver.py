@@ -1,9 +1,10 @@
 """Weights on the simplex that maximise the label-map objective: exact line searches from several starts.
 
-The objective is piecewise constant, so gradients say nothing; along a line its maximum is found exactly
-(`line_search`). Weight is moved between two models at a time, for every pair and from every start, until no
-pair improves. Then lines toward each model and along random directions are tried, and if one improves, the
-pairs again. Of equally good weights those nearer to uniform are preferred.
+The objective is piecewise constant, so it has no gradient; along a line its maximum is found exactly
+(`line_search`). Where to look is told by the slopes of a softened objective, followed from every start. Then weight
+is moved between two models at a time, for every pair, until no pair improves, lines toward each model and along
+random directions are tried, and from the best point random steps are taken in search of higher summits nearby. Of
+equally good weights those nearer to uniform are preferred.
 
 Where many voxels depend on the weights the starts are followed on a random sample of them, which is enough to
 tell hills apart. Uniform weights and the best of the places found are then followed to the top on all voxels.
@@ -27,6 +28,10 @@ RANDOM_STARTS = 5
 
 SAMPLE_VOXELS = 150_000
 """Where more voxels depend on the weights, starts are followed, and weights refitted, on about as many of them."""
+
+MOST_PAIR_VOXELS = 10_000_000
+"""Starts are also explored along pairs where starts times pairs times voxels are no more: with few voxels slopes
+mean little."""
 
 ROUGH_GAIN = 1e-3
 """Smaller gains are not worth another round while starts are explored."""
@@ -72,8 +77,8 @@ def maximise(
     """Fit weights to the objective; the same seed gives the same weights.
 
     Starts are uniform weights, every single model, `random_starts` points drawn uniformly from the simplex and
-    `extra_starts` (model,); the value is never below that of any of them. `progress` wraps the list of starts,
-    and where these are followed on a sample then the list of places to follow on all voxels.
+    `extra_starts` (model,); the value is never below that of any of them. `progress` wraps the list of starts and
+    then that of the places followed to the top. Starts are followed on up to about `sample_voxels` voxels.
     """
     with threads() as executor:
         search = _Search(objective, seed, sample_voxels, executor)
@@ -88,9 +93,9 @@ def refit(
 ) -> Solution:
     """A quick maximisation from few starts (model,), for the many refits that show how certain weights are.
 
-    Pairs only, and where many voxels depend on the weights only on a sample, the same for all refits with one
-    seed whatever the multiplicity of the cases; `optimal_along_pairs` is not looked into, hence false. The value
-    is that of all voxels and never below that of a start.
+    Slopes from every start, pairs from the best place reached, and where many voxels depend on the weights only on
+    a sample of them: the same for all refits with one seed, whatever the multiplicity of the cases. So nothing is
+    claimed of pairs. The value is that of all voxels and never below that of a start.
     """
     given = [_on_simplex(start, objective.models) for start in starts]
     if not given:
@@ -154,22 +159,25 @@ class _Search:
             best = self.moves.ascend(improved, self._random(0))
 
     def quick(self, starts: list[Weights]) -> Point:
-        """The best of starts and where pairs lead from them."""
+        """The best of the starts and of where they lead on the voxels to explore."""
 
         def follow(moves: Moves, start: Weights, _: int) -> Point:
-            return moves.ascend_pairs(self.coarse.point(start))
+            return moves.slide(self.coarse.point(start))
 
         ends = self._followed(follow, starts, _unseen)
         moves = Moves(self.coarse, self.moves.order, ROUGH_GAIN)
-        end = moves.drop_negligible(moves.toward_uniform(_best(ends), rounds=1))
+        end = moves.drop_negligible(moves.toward_uniform(moves.ascend_pairs(_best(ends)), rounds=1))
         self._lines_explored += moves.lines
         return self.full.point(self._ranked([end.weights, *starts])[0])
 
     def _explored(self, starts: list[Weights], progress: Progress) -> list[Weights]:
         """Where the starts lead, on the voxels to explore."""
+        pairs = len(self.moves.pairs)
+        along_pairs = len(starts) * pairs * self.coarse.voxels <= MOST_PAIR_VOXELS
 
         def follow(moves: Moves, start: Weights, index: int) -> Weights:
-            return moves.ascend(self.coarse.point(start), self._random(index)).weights
+            point = self.coarse.point(start)
+            return (moves.ascend(point, self._random(index)) if along_pairs else moves.slide(point)).weights
 
         return self._followed(follow, starts, progress)
 

@@ -16,44 +16,70 @@ from nnunet_chordoma.ensemble.solver import Solution
 if TYPE_CHECKING:
     from rich.table import Table
 
+TABLE_WIDTH = 100
+SOFT = "soft optimum"
+
 
 def print_summary(result: FitResult) -> None:
-    """Print table, exclusions and verdicts to stdout."""
+    """Print tables, exclusions and verdicts to stdout."""
     from rich.console import Console
 
-    # Wide enough for the table, so that redirected output keeps its numbers.
-    out = Console(width=max(shutil.get_terminal_size().columns, 70 + 12 * len(result.scheme)), highlight=False)
-    out.print(table(result))
+    # Wide enough for the tables, so that redirected output keeps its numbers.
+    out = Console(width=max(shutil.get_terminal_size().columns, TABLE_WIDTH), highlight=False)
+    out.print(candidates(result))
+    out.print(classes(result))
     for sentence in sentences(result):
         out.print(sentence, soft_wrap=True, markup=False)
 
 
-def table(result: FitResult) -> Table:
-    """Weight with its interval, IoU per class and their sum, for the ensembles and every model."""
+def candidates(result: FitResult) -> Table:
+    """The ensembles and every model: weight with its interval, and both objectives on the fitted cases."""
     from rich.table import Table
     from rich.text import Text
 
     resampled = result.worth.bootstrap if isinstance(result.worth.bootstrap, Bootstrap) else None
     headings = ["weight"]
     if resampled:
-        headings += [f"{resampled.confidence:.0%}\ninterval", "selected"]
-    grid = Table(title="IoU of label maps on the fitted cases", title_justify="left")
+        headings += [f"{resampled.confidence:.0%}\ninterval", "used in\nresamples"]
+    grid = Table(title=f"On the {len(result.cases)} fitted case(s), summed over classes", title_justify="left")
     grid.add_column("")
-    classes = [name.replace("_", "\n") for name in result.scheme.names]
-    for heading in (*headings, *classes, "sum", "soft\nsum"):
+    for heading in (*headings, "IoU of\nlabel maps", "soft\nIoU"):
         grid.add_column(Text(heading), justify="right")
     nothing = [""] * len(headings)
-    grid.add_row("optimal", *nothing, *_numbers(result.optimal))
-    equal = [f"{1 / len(result.models):.4f}", *nothing[1:]]
-    grid.add_row("average", *equal, *_numbers(result.average))
-    grid.add_row("soft optimum", *nothing, *_numbers(result.soft), end_section=True)
-    for index, ((name, weight), candidate) in enumerate(zip(result.weights.items(), result.models, strict=True)):
+    for name, each in _ensembles(result).items():
+        grid.add_row(name, *nothing, *_sums(each), end_section=name == SOFT)
+    for index, ((name, weight), each) in enumerate(zip(result.weights.items(), result.models, strict=True)):
         shown = [f"{weight:.4f}"]
         if resampled:
             interval = resampled.weights[index]
-            shown += [f"{interval.low:.2f}-{interval.high:.2f}", f"{resampled.selected[index]:.0%}"]
-        grid.add_row(Text(name), *shown, *_numbers(candidate))
+            shown += [f"{interval.low:.3f}-{interval.high:.3f}", f"{resampled.selected[index]:.0%}"]
+        grid.add_row(Text(name), *shown, *_sums(each))
     return grid
+
+
+def classes(result: FitResult) -> Table:
+    """IoU of label maps per class: the ensembles and the best single model."""
+    from rich.table import Table
+    from rich.text import Text
+
+    best = max(range(len(result.models)), key=lambda index: result.models[index].value)
+    shown = _ensembles(result) | {f"best model,\n{result.weights.names[best]}": result.models[best]}
+    grid = Table(title="IoU of label maps by class", title_justify="left")
+    grid.add_column("")
+    for heading in shown:
+        grid.add_column(Text(heading), justify="right")
+    for label, name in enumerate(result.scheme.names):
+        values = [each.iou[label] for each in shown.values()]
+        grid.add_row(Text(name), *("-" if value is None else f"{value:.4f}" for value in values))
+    return grid
+
+
+def _ensembles(result: FitResult) -> dict[str, Candidate]:
+    return {"optimal": result.optimal, "average": result.average, SOFT: result.soft}
+
+
+def _sums(candidate: Candidate) -> tuple[str, str]:
+    return f"{candidate.value:.4f}", f"{candidate.soft:.4f}"
 
 
 def sentences(result: FitResult) -> list[str]:
@@ -100,10 +126,11 @@ def _search(result: FitResult) -> str:
     voxels = f"{result.disagreeing_voxels:,} of {result.voxels:,} voxels ({share:.1%}) depend on the weights"
     if isinstance(found, Solution):
         end = (
-            "moving weight between any two models gains nothing more"
+            "no shift of weight between two models gains anything more, though quite other weights might"
             if found.optimal_along_pairs
             else "a further gain between two models is within rounding and was not taken"
         )
+        end += ", before shrinking" if result.shrunk else ""
         return f"{voxels}; {found.line_searches} line searches from {found.starts} starts (seed {found.seed}): {end}."
     if isinstance(found, SoftOptimum):
         certainty = "certified" if found.certified else f"not certified, the search ended at its limit of {found.ended}"
@@ -124,11 +151,13 @@ def _soft(result: FitResult) -> list[str]:
 
 def _shrinkage(result: FitResult) -> list[str]:
     chosen = result.worth.shrinkage
+    if isinstance(chosen, Shrinkage) and not chosen.amount:
+        return ["Held-out patients speak against drawing the weights toward equal ones."]
     if isinstance(chosen, Shrinkage):
-        best = max(chosen.mean_iou)
         return [
-            f"Weights drawn toward equal ones by {chosen.amount:.0%}, which was best on held-out patients "
-            f"(mean IoU {best:.4f}, unshrunk {chosen.mean_iou[0]:.4f})."
+            f"Weights drawn toward equal ones by {chosen.amount:.0%}: of all amounts this was best on held-out "
+            f"patients (mean IoU {max(chosen.mean_iou):.4f}, unshrunk {chosen.mean_iou[0]:.4f}; as it was chosen so, "
+            "the former is somewhat too good; below, each patient is judged with the amount that the others choose)."
         ]
     if result.options.shrink is None:
         return ["Weights not drawn toward equal ones: with one patient none can be held out to choose by how much."]
@@ -137,12 +166,20 @@ def _shrinkage(result: FitResult) -> list[str]:
 
 def _out_of_sample(result: FitResult) -> list[str]:
     stated = [] if result.worth.held_out is None else [worth.verdict(result.worth.held_out)]
+    if isinstance(result.worth.held_out, worth.LeaveOneOut) and (
+        result.options.objective != "iou" or result.options.pool != "cases"
+    ):
+        stated[0] += " (This is the mean IoU of each patient's label maps, not what was maximised.)"
     resampled = result.worth.bootstrap
+    if isinstance(resampled, worth.Unavailable):
+        stated.append(f"No intervals: {resampled.reason}.")
     if isinstance(resampled, Bootstrap) and resampled.gain is not None:
+        few = resampled.patients < worth.FEWEST_FOR_A_CLAIM
         stated.append(
             f"Refitted to {resampled.resamples} resamples of the {resampled.patients} patients, the gain over the "
             f"average on patients left out lies between {resampled.gain.low:+.4f} and {resampled.gain.high:+.4f} "
-            f"({resampled.confidence:.0%} of {resampled.gain_resamples} resamples; mean IoU)."
+            f"({resampled.confidence:.0%} of {resampled.gain_resamples} resamples; mean IoU)"
+            + (f"; {resampled.patients} patients are too few for more than a hint." if few else ".")
         )
     return stated
 
@@ -155,8 +192,3 @@ def _exclusions(result: FitResult) -> list[str]:
         by_label.setdefault(exclusion.label, []).append(exclusion.case)
     listed = "; ".join(f"{label} in {', '.join(cases)}" for label, cases in by_label.items())
     return [f"Not counted, as the reference has no voxels of it: {listed}."]
-
-
-def _numbers(candidate: Candidate) -> list[str]:
-    per_class = ["-" if value is None else f"{value:.4f}" for value in candidate.iou]
-    return [*per_class, f"{candidate.value:.4f}", f"{candidate.soft:.4f}"]

@@ -76,7 +76,7 @@ class Tally:
 
     @classmethod
     def sample(cls, objective: LabelMapIoU, voxels: int, seed: int) -> Tally:
-        """About `voxels` of the contested voxels, an equal number of each case, scaled to its total."""
+        """Up to about `voxels` of the contested voxels, as many of each case, scaled to the case's total."""
         return cls._of(objective, max(1, voxels // len(objective.cases)), seed, None)
 
     @classmethod
@@ -86,7 +86,7 @@ class Tally:
         references, one_in, settled = [], [], []
         cases = [contests_of(case) for case in objective.cases]
         for index, (whole, repeats) in enumerate(zip(cases, objective.repeats, strict=True)):
-            every = 1 if per_case is None else max(1, whole.voxels // per_case)
+            every = 1 if per_case is None else max(1, -(-whole.voxels // per_case))
             case = whole if every == 1 else whole.sampled(every, seed)
             one_in.append(every)
             settled.append(case.settled)
@@ -119,7 +119,7 @@ class Tally:
             return scores, contest.count(weights, scores)
 
         found = self._each(one)
-        cells = self._cells([counts for _, counts in found])
+        cells = self._cells([counts for _, counts in found], np.int64)
         return Point(weights, self.scoring.value(cells), tuple(scores for scores, _ in found))
 
     def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,7 +140,7 @@ class Tally:
 
             counts = self._each(one)
             for column, index in enumerate(chosen):
-                values[index] = self.scoring.value(self._cells([each[:, column] for each in counts]))
+                values[index] = self.scoring.value(self._cells([each[:, column] for each in counts], np.int64))
         return values
 
     def gradient(self, point: Point, temperature: float) -> Weights:
@@ -180,7 +180,7 @@ class Tally:
         scoring = self.scoring
         return kernels().walk(
             events,
-            self._cells([counts for counts, _ in found]),
+            self._cells([counts for counts, _ in found], np.int64),
             scoring.cell,
             scoring.step,
             scoring.reference,
@@ -190,9 +190,9 @@ class Tally:
             SHORTEST_INTERVAL,
         )
 
-    def _cells(self, counts: Sequence[NDArray[Number]], kind: type[Number] = np.int64) -> NDArray[Number]:
+    def _cells(self, counts: Sequence[NDArray[Number]], kind: type[Number]) -> NDArray[Number]:
         """Counts of all voxels (cell,), from those of every contest."""
-        total = np.zeros(self.scoring.codes, dtype=kind)
+        total: NDArray[Number] = np.zeros(self.scoring.codes, dtype=kind)
         for (first, contest), found in zip(self.contests, counts, strict=True):
             total[first : first + contest.size] += found
         return self.settled + self.scoring.cells(total)

@@ -45,6 +45,7 @@ class EnsembleWeights:
     @classmethod
     def read(cls, path: Path) -> tuple[EnsembleWeights, LabelScheme]:
         """Weights and label scheme of a weights.json; raises ChordomaError if it is not one."""
+        path = Path(path)
         scheme, content = read_document(path, SCHEMA, SCHEMA_VERSION)
         stored = content.get("weights")
         if not isinstance(stored, dict) or not all(type(value) in (int, float) for value in stored.values()):
@@ -68,17 +69,20 @@ class EnsembleWeights:
         return list(zip(self.names, self.values, strict=True))
 
     def require_models(self, names: Sequence[str]) -> None:
-        """Raise ChordomaError unless `names` are the names of these weights, in the same order."""
-        missing = [name for name in self.names if name not in names]
+        """Raise ChordomaError unless `names` are the names of these weights, in the same order.
+
+        Models of weight zero may be left out.
+        """
+        missing = [name for name in self.used if name not in names]
         extra = [name for name in names if name not in self.names]
         if missing or extra:
             differences = [f"{what} {', '.join(n)}" for what, n in (("missing", missing), ("unknown", extra)) if n]
             raise ChordomaError(
                 f"the weights are for the models {', '.join(self.names)}, found {', '.join(names)} "
-                f"({'; '.join(differences)}); give every model under the name it was fitted with, "
-                "also those of weight zero"
+                f"({'; '.join(differences)}); give every model under the name it was fitted with "
+                "(those of weight zero may be left out)"
             )
-        if tuple(names) != self.names:
+        if tuple(names) != tuple(name for name in self.names if name in names):
             raise ChordomaError(
                 f"the weights are for the models in the order {', '.join(self.names)}, found {', '.join(names)}; "
                 "give them in that order"

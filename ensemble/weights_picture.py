@@ -95,7 +95,16 @@ def _values(axes: Any, result: FitResult) -> None:
             label=f"patients held out of the fit ({len(held_out.folds)})",
             zorder=4,
         )
-        axes.axvline(held_out.single, color=HELD_OUT, linewidth=1, linestyle=":", label="best single model, held out")
+        # Only beside the ensembles: the models below are not held out.
+        axes.vlines(
+            held_out.single,
+            -0.4,
+            2.4,
+            color=HELD_OUT,
+            linewidth=1.4,
+            linestyle=":",
+            label="best single model, held out",
+        )
     axes.set_yticks(positions, list(rows))
     axes.invert_yaxis()
     axes.axhline(2.5, color="0.8", linewidth=0.8)

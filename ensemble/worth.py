@@ -209,7 +209,8 @@ def verdict(result: LeaveOneOut | Unavailable) -> str:
     )
     single = f"The best single model, chosen without the patient, reaches {result.single:.4f}."
     if gain <= EQUAL:
-        return f"Out of sample the optimal weights do not beat the plain average: {figures}. {single}"
+        few = f"; {count} patients are too few to say more" if count < FEWEST_FOR_A_CLAIM else ""
+        return f"Out of sample the optimal weights do not beat the plain average: {figures}{few}. {single}"
     ahead = f"Out of sample the optimal weights are ahead of the plain average by {gain:.4f}"
     if count < FEWEST_FOR_A_CLAIM:
         return f"{ahead}: {figures}; {count} patients are too few to tell this from chance. {single}"

@@ -23,7 +23,7 @@ from nnunet_chordoma.evaluation.definitions import (
     surface_dice_key,
 )
 from nnunet_chordoma.evaluation.surface.elements import Kernels
-from nnunet_chordoma.evaluation.surface.reference import Comparison, ReferenceMap
+from nnunet_chordoma.evaluation.surface.reference import Comparison, ReferenceMap, default_kernels
 from nnunet_chordoma.labels import LabelScheme
 
 Mask = NDArray[np.bool_]
@@ -94,11 +94,9 @@ def label_map_scores(
     return PreparedReference(reference, spacing_mm, scheme, tolerances_mm).scores(prediction)
 
 
-def warm_up() -> None:
-    """Have the kernels compiled, which is done once per machine, before several processes need them."""
-    mask = np.zeros((3, 3, 3), np.bool_)
-    mask[1, 1, 1] = True
-    structure_scores(mask, np.roll(mask, 1, axis=2), (1.0, 1.0, 1.0), ())
+def compiled_kernels() -> bool:
+    """Whether the metrics run in compiled code."""
+    return default_kernels().COMPILED
 
 
 def structure_scores(

@@ -20,7 +20,7 @@ from nnunet_chordoma.evaluation.inputs import (
     require_writable,
     slice_axis,
 )
-from nnunet_chordoma.evaluation.metrics import PreparedReference, warm_up
+from nnunet_chordoma.evaluation.metrics import PreparedReference, compiled_kernels
 from nnunet_chordoma.evaluation.resume import PartialResults, finished_results, result_key
 from nnunet_chordoma.evaluation.sidecar import write_sidecar
 from nnunet_chordoma.evaluation.store import CaseScores, Values, write_scores
@@ -67,9 +67,6 @@ def score_models(
         check_grids(entry)
 
     partial, finished = PartialResults(output.absolute()), finished_results(output)
-    if workers > 1 and not cluster:
-        # Compiled once here rather than by each process.
-        warm_up()
     known = frozenset(finished)
     scored = console.parallel(
         score_case,
@@ -77,6 +74,8 @@ def score_models(
         workers,
         "scoring cases",
         cluster=cluster,
+        # Compiled kernels, inflating and hashing leave the interpreter to other threads; NumPy's small steps do not.
+        threads=compiled_kernels(),
     )
     results = _collect(evaluation, scored, tolerances_mm, finished)
     checked = {case.checked.name: case.checked for case in scored}

@@ -122,9 +122,11 @@ def parallel(
     workers: int,
     description: str,
     cluster: str | None = None,
+    threads: bool = False,
 ) -> list[T]:
     """Results of `function(*call)` for each call, in order, in `workers` processes, under a progress bar.
 
+    With `threads`, in threads of this process instead, for functions that spend their time in compiled code.
     With `cluster`, the address of a Dask scheduler (tcp://...), its workers make the calls instead; they need this
     package and the same files at the same paths. The first error ends the run; calls that finished before it have
     kept what they wrote.
@@ -137,6 +139,9 @@ def parallel(
         return list(track((function(*call) for call in calls), description, len(calls)))
     from joblib import Parallel, delayed
 
+    if threads:
+        pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator", backend="threading", batch_size=1)
+        return list(track(pool(delayed(function)(*call) for call in calls), description, len(calls)))
     pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator")
     # joblib sees to OpenMP's threads, but does not know ITK's.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))

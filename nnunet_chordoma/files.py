@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     power cut leaves behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{_ASIDE}{os.getpid()}-{path.name}")
+    # Random, because processes in containers or on other machines share folders and may share ids.
+    aside = path.with_name(f"{_ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield aside
         aside.replace(path)

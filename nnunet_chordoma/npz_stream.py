@@ -7,7 +7,9 @@ against the archive's checksum. Nothing is unpickled.
 
 from __future__ import annotations
 
+import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -45,6 +47,17 @@ READ_ERRORS = (
 )
 """What reading a damaged archive raises."""
 
+_HEADER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    SyntaxError,
+    TypeError,
+    UnicodeError,
+    tokenize.TokenError,
+)
+"""What numpy raises besides ValueError when it parses the text of a damaged header."""
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _ENCRYPTED = 1
 
@@ -78,7 +91,7 @@ class StoredArray:
 
     @property
     def values(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 def find_array(stream: BinaryIO, key: str) -> StoredArray:
@@ -97,7 +110,10 @@ def find_array(stream: BinaryIO, key: str) -> StoredArray:
         with archive.open(info) as member:
             version = npy_format.read_magic(member)
             reader = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-            shape, fortran_order, dtype = reader(member)
+            try:
+                shape, fortran_order, dtype = reader(member)
+            except _HEADER_ERRORS as error:
+                raise zipfile.BadZipFile(f"{info.filename}: unreadable header, {type(error).__name__}") from None
             header_bytes = member.tell()
     stream.seek(info.header_offset)
     _, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))

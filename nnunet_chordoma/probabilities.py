@@ -165,7 +165,7 @@ class _Check:
 
     def add(self, label: int, block: slice, values: NDArray[np.float32]) -> None:
         total = self._total[block]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             total += values
         if self._negative is None and values.min() < -SUM_TOLERANCE:
             self._negative = label, block.start + int(np.argmax(values < -SUM_TOLERANCE))

@@ -11,6 +11,7 @@ from nnunet_chordoma.evaluation.surface.grouping import MEMBERS, Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
 from nnunet_chordoma.evaluation.surface.neighbourhood import Neighbourhood
 
+COMPILED = True
 STEPS = 8000
 NEAR_STEPS = 33
 

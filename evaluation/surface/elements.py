@@ -55,6 +55,9 @@ class ContourVoxels:
 class Kernels(Protocol):
     """The work on whole label maps, uint8 (z, y, x) and C-contiguous; as modules `compiled` and `vectorised`."""
 
+    COMPILED: bool
+    """Whether they let other threads run."""
+
     STEPS: int
     """Number of steps in the neighbourhood that they search; a tree finds what is farther away."""
 

@@ -45,15 +45,14 @@ def find_contours(labels, outside, first, span, hole, axis, voxels, at_border):
     """
     planes, rows, columns = labels.shape
     low, size, gap = U8(first), U8(span), U8(hole)
-    edge, inside = np.zeros((columns + 7) // 8 * 8, U8), np.zeros(columns, U8)
+    edge = np.zeros((columns + 7) // 8 * 8, U8)
     words = edge.view(np.uint64)
     n = 0
     for z in range(planes):
         for y in range(rows):
             row, found = labels[z, y], U8(0)
             for x in range(columns):
-                inside[x] = U8(-U8((U8(row[x] - low) < size) & (row[x] != gap)))
-                found |= inside[x]
+                found |= U8((U8(row[x] - low) < size) & (row[x] != gap))
             if found == 0:
                 continue
             edge[:] = 0
@@ -64,7 +63,7 @@ def find_contours(labels, outside, first, span, hole, axis, voxels, at_border):
             if axis != 2:
                 _mark_differences_within(edge, row)
             for x in range(columns):
-                edge[x] &= inside[x]
+                edge[x] &= U8(-U8((U8(row[x] - low) < size) & (row[x] != gap)))
             border = (axis != 0 and (z == 0 or z == planes - 1)) or (axis != 1 and (y == 0 or y == rows - 1))
             for word in range(len(words)):
                 left = words[word]

@@ -16,7 +16,7 @@ from nnunet_chordoma.evaluation.surface.jit import BYTE, EIGHT, LAST, ONE, SIX, 
 
 @compiled
 def _reduce_slice(labels, low, size, gap, reduced, filled):
-    """Copy a slice as members + 1, 0 for everything else, inside a border of zeros; `filled` says in which rows."""
+    """Write a slice as members + 1, 0 for everything else, inside a border of zeros; `filled` says in which rows."""
     rows, columns = labels.shape
     for y in range(rows):
         # Two plain loops over bytes, which the compiler turns into vector instructions.

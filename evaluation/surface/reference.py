@@ -102,8 +102,8 @@ class ReferenceMap:
 
     def _prepare(self, group: Group) -> _Prepared:
         marks = self._kernels.no_marks(self._lattice, group.span)
-        # A first guess; a surface has some hundred elements where a volume has a thousand voxels.
-        expected = 1 << 17
+        # A first guess: several times as much surface as a single body of this volume has.
+        expected = (1 << 16) + int(4 * self.labels.size ** (2 / 3))
         elements = self._kernels.find_elements(self.labels, self.labels, group, self._lattice, marks, expected)
         return _Prepared(group, elements, marks, self._kernels.find_contours(self.labels, group, self.slice_axis))
 

@@ -10,6 +10,7 @@ from nnunet_chordoma.evaluation.surface.grouping import MEMBERS, Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
 from nnunet_chordoma.evaluation.surface.neighbourhood import Neighbourhood
 
+COMPILED = False
 STEPS = NEAR_STEPS = 250
 
 

@@ -16,16 +16,21 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.training.trained_with import trained_with
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What inference needs of a checkpoint. `mirror_axes` are those nnU-Net may flip at test time, if any."""
+    """What inference needs of a checkpoint. `mirror_axes` are those nnU-Net may flip at test time, if any.
+
+    `trained_with` is what the plans inside said (see there), None for a checkpoint without them.
+    """
 
     weights: Mapping[str, Tensor]
     trainer: str
     configuration: str
     mirror_axes: tuple[int, ...] | None
+    trained_with: Mapping[str, Any] | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -80,7 +85,20 @@ def _checkpoint(content: Any, path: Path) -> Checkpoint:
             f"found {', '.join(map(str, content)) or 'nothing'}; choose another with -chk"
         )
     axes = content.get("inference_allowed_mirroring_axes")
-    return Checkpoint(weights, trainer, configuration, None if axes is None else tuple(int(a) for a in axes))
+    mirror_axes = None if axes is None else tuple(int(a) for a in axes)
+    return Checkpoint(weights, trainer, configuration, mirror_axes, _trained_with(start, configuration, path))
+
+
+def _trained_with(start: Mapping[str, Any], configuration: str, path: Path) -> dict[str, Any] | None:
+    plans = start.get("plans")
+    if plans is None:
+        return None
+    try:
+        return trained_with(plans, configuration)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ChordomaError(
+            f"{path}: the plans in it are damaged ({type(error).__name__}: {error}); copy or train it again"
+        ) from None
 
 
 def _are_weights(weights: Any) -> TypeGuard[dict[str, Tensor]]:

@@ -7,6 +7,7 @@ arguments, so small configurations run through the same layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -111,6 +112,17 @@ class _EncoderDecoder(nn.Module):
         # Nothing in these networks is random, so there is no random state to restore.
         again: Tensor = checkpoint(part, *arguments, use_reentrant=False, preserve_rng_state=False)
         return again
+
+
+@cache
+def can_be_built(features: tuple[int, ...], *, residual: bool) -> bool:
+    """Whether a network can have these numbers of feature maps: two levels, and groups of channels that come out."""
+    try:
+        with torch.device("meta"):
+            (ResidualUNet3D if residual else UNet3D)(1, 1, features)
+    except (ValueError, RuntimeError):
+        return False
+    return True
 
 
 class UNet3D(_EncoderDecoder):

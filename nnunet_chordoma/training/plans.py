@@ -81,6 +81,7 @@ def configured(name: str, **changes: Any) -> Configuration:
         raise ChordomaError(f"the batch size must be 1 or more, found {batch_size}")
     settings = dataclasses.replace(configuration.settings, **given)
     z, y, x = settings.patch_size or configuration.patch_size
+    settings.check_patch((z, y, x))
     return dataclasses.replace(configuration, patch_size=(z, y, x), batch_size=batch_size, settings=settings)
 
 

@@ -14,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 class Device(str, Enum):
+    auto = "auto"
     cuda = "cuda"
     cpu = "cpu"
     mps = "mps"
@@ -53,7 +54,9 @@ def predict(
     checkpoint: Annotated[
         str, typer.Option("-chk", "--checkpoint", help="Checkpoint file of each fold.")
     ] = "checkpoint_final.pth",
-    device: Annotated[Device, typer.Option("-device", "--device", help="Where the networks run.")] = Device.cuda,
+    device: Annotated[
+        Device, typer.Option("-device", "--device", help="Where the networks run; auto: the GPU if there is one.")
+    ] = Device.auto,
     protocol: Annotated[
         ProtocolName,
         typer.Option(help="paper: uniform mean of patch probabilities; nnunet: nnU-Net's own predictor."),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_chordoma import console
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
 
@@ -37,9 +38,16 @@ def named_folders(specifications: Sequence[str]) -> dict[str, Path]:
 
 
 def usable_device(name: str) -> torch.device:
-    """The device `cuda`, `cpu` or `mps`; raises ChordomaError if this machine lacks it."""
+    """The device `cuda`, `cpu` or `mps`, or with `auto` the GPU if there is one.
+
+    Raises ChordomaError if this machine lacks it.
+    """
     import torch
 
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu":
+            console.warn("torch finds no CUDA GPU here: predicting on the CPU, where networks of full size take long")
     if name == "cuda" and not torch.cuda.is_available():
         raise ChordomaError("-device cuda: torch finds no CUDA GPU here; choose -device cpu, or install torch for CUDA")
     if name == "mps" and not torch.backends.mps.is_available():

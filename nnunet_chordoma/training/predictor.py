@@ -84,8 +84,8 @@ def predict_images(
 
     Cases that an earlier run made of the same images, with the same model and protocol, are skipped unless
     `overwrite`. Up to `workers` finished predictions are brought to the original grid and written while the next
-    are computed. Raises ChordomaError, before anything is written, if models, images and folders do not fit; and
-    naming the file, with the finished cases kept, if an image turns out to be damaged.
+    are computed. Raises ChordomaError, before anything is written, if models, images and folders do not fit; and after
+    all other cases are predicted, naming the files, if images turn out to be damaged.
     """
     if workers < 1:
         raise ChordomaError(f"--workers must be 1 or more, found {workers}")
@@ -111,9 +111,13 @@ def predict_images(
             if each.to_do:
                 _prepare(each, images, wanted, overwrite)
         total = sum(len(each.to_do) for each in outputs)
-        work = _work(outputs, cases, protocol, wanted, workers)
+        failed: list[str] = []
+        work = _work(outputs, cases, protocol, wanted, workers, failed)
         for _ in console.track(work, "predicting", total) if total else ():
             pass
+    if failed:
+        more = f" (and {len(failed) - 1} more, listed above)" if len(failed) > 1 else ""
+        raise ChordomaError(f"all other cases are predicted, but not: {failed[0]}{more}")
     return Predicted(total, sum(map(len, cases.values())) - total)
 
 
@@ -121,8 +125,8 @@ def _refuse_folder(folder: Path, images: Path, model: TrainedModel) -> None:
     if folder.exists() and not folder.is_dir():
         raise ChordomaError(f"-o {folder} is a file; name a folder")
     for what, other in (("the images", images), (f"model '{model.name}'", model.folder)):
-        if folder.resolve() == other.resolve():
-            raise ChordomaError(f"-o {folder} is the folder of {what}; choose another")
+        if other.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise ChordomaError(f"-o {folder} is the folder of {what}, or lies in it; choose another")
 
 
 def _plan(
@@ -176,8 +180,12 @@ def _work(
     protocol: InferenceProtocol,
     wanted: Wanted,
     workers: int,
+    failed: list[str],
 ) -> Iterator[None]:
-    """Predict case by case and, within a case, model by model; yields once for each that is written."""
+    """Predict case by case and, within a case, model by model; yields once for each that is written.
+
+    What is wrong with cases that cannot be read goes to `failed` and to the terminal, and the next one follows.
+    """
     cases = sorted({case for output in outputs for case in output.to_do})
     of_case = {case: [output for output in outputs if case in output.to_do] for case in cases}
     reading, writing = ThreadPoolExecutor(1), ThreadPoolExecutor(workers)
@@ -189,9 +197,15 @@ def _work(
     try:
         following = read(cases[0])
         for number, case in enumerate(cases):
-            preprocessed = following.result()
+            current = following
             if number + 1 < len(cases):
                 following = read(cases[number + 1])
+            try:
+                preprocessed = current.result()
+            except ChordomaError as error:
+                console.warn(str(error))
+                failed.append(str(error))
+                continue
             for output in of_case[case]:
                 image, properties = preprocessed[output.model.preprocessing()]
                 try:

@@ -86,6 +86,10 @@ def check_plans(plans: Mapping[str, Any], configuration: str) -> TrainingSetting
         )
     if unreadable is not None:
         refuse(f"configuration '{configuration}': {unreadable}")
+    try:
+        settings.check_patch(patch)
+    except ChordomaError as error:
+        refuse(f"configuration '{configuration}': {error}")
     if settings.patch_stride and any(s > p for s, p in zip(settings.patch_stride, patch, strict=True)):
         refuse(
             f"configuration '{configuration}': patches of {patch} voxels that move by {list(settings.patch_stride)} "

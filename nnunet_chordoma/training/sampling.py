@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json
-from nnunet_chordoma.layout import SPLITS_FILE, Splits, read_splits
+from nnunet_chordoma.layout import LONGEST_SHOWN, SPLITS_FILE, Splits, count_folds, read_splits
 from nnunet_chordoma.training.loader import GridLoader, Plan, augmenter
 from nnunet_chordoma.training.patches import (
     TrainingOrder,
@@ -25,8 +26,16 @@ from nnunet_chordoma.training.refusal import refuse
 
 
 def read_folds(splits_file: Path) -> tuple[Splits, ...]:
-    """All folds; raises ChordomaError for a malformed file and where one case is in two splits of a fold."""
-    return tuple(read_splits(splits_file, fold) for fold in range(len(read_json(splits_file))))
+    """All folds, at least one; raises ChordomaError for other contents and a case in two splits of a fold."""
+    content = read_json(splits_file)
+    # With other contents nnU-Net would end in a traceback, without a fold it would draw one.
+    if not isinstance(content, list) or not content:
+        found = "no fold" if content == [] else json.dumps(content)[:LONGEST_SHOWN]
+        raise ChordomaError(
+            f'{splits_file}: expected a list of one or more folds, [{{"train": [...], "val": [...]}}], found {found}; '
+            "correct it, or run chordoma-plan again"
+        )
+    return tuple(read_splits(splits_file, fold) for fold in range(count_folds(splits_file)))
 
 
 class GridSampling(nnUNetTrainer):  # type: ignore[misc]
@@ -51,6 +60,12 @@ class GridSampling(nnUNetTrainer):  # type: ignore[misc]
                 f"case '{leaked[0]}' is held out by {file} (test or outlier) but would be used by fold {self.fold} "
                 f"({len(leaked)} such case(s)); remove it from imagesTr and labelsTr or from the held-out cases, "
                 "then run chordoma-plan again"
+            )
+        there = set(self.dataset_class.get_identifiers(self.preprocessed_dataset_folder))
+        if missing := sorted({*train, *val} - there):
+            refuse(
+                f"case '{missing[0]}' of fold {self.fold} in {file} is not preprocessed ({len(missing)} such case(s)); "
+                f"run chordoma-plan again or correct the splits"
             )
         return train, val
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS
-from nnunet_chordoma.training.networks import RESIDUAL_UNET_FEATURES, UNET_FEATURES
+from nnunet_chordoma.training.networks import RESIDUAL_UNET_FEATURES, UNET_FEATURES, can_be_built
 
 PLANS_KEY = "chordoma"
 SMALLEST_PATCH = 16
@@ -64,20 +64,36 @@ class TrainingSettings:
             optional = value is None and name == "patches_per_image"
             self._need(name, optional or (_is_whole(value) and value > 0), "a positive whole number")
         self._need("weight_decay", _is_number(self.weight_decay) and self.weight_decay >= 0, "0 or more")
-        self._need("seed", _is_whole(self.seed) and self.seed >= 0, "a whole number of 0 or more")
+        self._need("seed", _is_whole(self.seed) and 0 <= self.seed < 2**32, "a whole number from 0 to 2^32 - 1")
         self._need(
             "augmentation", self.augmentation in get_args(Augmentation), f"one of {', '.join(get_args(Augmentation))}"
         )
         self._need("activation_checkpointing", isinstance(self.activation_checkpointing, bool), "true or false")
         for name in _FEATURES:
-            self._need(name, _are_whole(getattr(self, name), 1) and getattr(self, name), "whole numbers of 1 or more")
+            features = getattr(self, name)
+            usable = _are_whole(features, 1) and can_be_built(tuple(features), residual=name != "unet_features")
+            self._need(name, usable, "two or more whole numbers that fall into groups of 8, such as multiples of 16")
         for name, least in zip(_SIZES, (SMALLEST_PATCH, 1), strict=True):
             value = getattr(self, name)
             fits = value is None or (_are_whole(value, least) and len(value) == 3)
             self._need(name, fits, f"three numbers of voxels (z, y, x) of {least} or more")
+        if self.patch_size is not None:
+            self.check_patch(self.patch_size)
         weights = self.class_weights
         known = isinstance(weights, Mapping) and all(_is_number(w) and w >= 0 for w in weights.values())
         self._need("class_weights", known, "a weight of 0 or more by label")
+
+    def check_patch(self, patch_size: Sequence[int]) -> None:
+        """Raise ChordomaError if the paper's networks would pool patches of this size to nothing."""
+        for name in _FEATURES:
+            levels = len(getattr(self, name))
+            needed = 2 ** (levels - 1)
+            if min(patch_size) < needed:
+                raise ChordomaError(
+                    f"patches of {' x '.join(map(str, patch_size))} voxels are too small for the training setting "
+                    f"{name} with its {levels} levels, which need {needed} along every axis; give larger patches or "
+                    "fewer levels"
+                )
 
     def _need(self, name: str, met: Any, need: str) -> None:
         if not met:

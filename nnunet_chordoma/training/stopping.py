@@ -10,6 +10,9 @@ import torch.distributed as dist
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_chordoma.console import INTERRUPTED
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.training.checkpoints import read_checkpoint
+from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE
 from nnunet_chordoma.training.progress import (
     MEAN_IOU,
     NUMBERS,
@@ -19,6 +22,10 @@ from nnunet_chordoma.training.progress import (
     draw_progress,
     write_progress,
 )
+from nnunet_chordoma.training.refusal import refuse
+from nnunet_chordoma.training.trained_with import FREE_WHEN_CONTINUED, first_difference, shown, trained_with
+
+_FINAL = "checkpoint_final.pth"
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -30,6 +37,9 @@ class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
 
     The state is the log of the validation losses, which nnU-Net keeps in its checkpoints, so it survives resuming.
     """
+
+    _was_finished = False
+    """Whether it continues from `checkpoint_final`, which holds the best network rather than the last."""
 
     def epochs_without_improvement(self) -> int:
         """Epochs since the lowest validation loss."""
@@ -43,6 +53,12 @@ class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
             # It may have been killed between stopping and delivering.
             self.on_train_end()
             return
+        if self._was_finished and self.current_epoch < self.num_epochs:
+            self.print_to_log_file(
+                f"This training had finished. It goes on from the network it kept, that of epoch "
+                f"{best_epoch(self.logger.get_value('val_losses', step=None))}, with the optimiser of its last epoch, "
+                f"{self.current_epoch - 1}: not the same as a training of {self.num_epochs} epochs at once."
+            )
         try:
             super().run_training()
         except _Stopped:
@@ -84,10 +100,27 @@ class EarlyStopping(nnUNetTrainer):  # type: ignore[misc]
             aside.replace(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
+        self._refuse_other_settings(Path(filename_or_checkpoint))
         super().load_checkpoint(filename_or_checkpoint)
+        self._was_finished = Path(filename_or_checkpoint).name == _FINAL
         # A checkpoint of an older version has no IoU.
         log = self.logger.local_logger.my_fantastic_logging
         add_keys(log, len(log["val_losses"]))
+
+    def _refuse_other_settings(self, file: Path) -> None:
+        """One training is one set of settings: losses of two cannot be compared by one early stopping."""
+        ours = trained_with(self.plans_manager.plans, self.configuration_name)
+        try:
+            theirs = read_checkpoint(file).trained_with or {}
+        except ChordomaError as error:
+            refuse(str(error))
+        name = first_difference(theirs, ours, ours.keys() - FREE_WHEN_CONTINUED)
+        if name is not None:
+            before, now = shown(theirs[name], ours[name])
+            refuse(
+                f"{file} was trained with {name} {before}, the plans and {SETTINGS_VARIABLE} now say {now}; continue "
+                "it with the settings it began with, or begin anew without --c"
+            )
 
     def on_train_end(self) -> None:
         """Deliver the weights of the lowest validation loss, so that checkpoint_final holds the paper's model."""

@@ -23,6 +23,7 @@ from nnunet_chordoma.files import read_json, sha256
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.layout import read_scheme
 from nnunet_chordoma.training.checkpoints import Checkpoint, read_checkpoint
+from nnunet_chordoma.training.trained_with import FOR_PREDICTION, first_difference, shown, trained_with
 
 ARCHITECTURES = ("nnunet_chordoma.training.networks.", "dynamic_network_architectures.")
 """Where the networks that plans may name come from."""
@@ -122,6 +123,7 @@ def read_model(name: str, folder: Path, folds: Sequence[str] | None, checkpoint_
     if configuration.previous_stage_name is not None:
         raise ChordomaError(f"{what}: {first.configuration} is the second stage of a cascade; use nnUNetv2_predict")
     for file, checkpoint in zip(files, checkpoints, strict=True):
+        _refuse_other_plans(checkpoint, plans_json, what, file)
         _load(network, checkpoint, what, file)
     return TrainedModel(
         name=name,
@@ -202,6 +204,18 @@ def _is_module_class(name: Any, places: tuple[str, ...]) -> bool:
         return False
     found = pydoc.locate(name)
     return isinstance(found, type) and issubclass(found, nn.Module) and f"{found.__module__}.".startswith(places)
+
+
+def _refuse_other_plans(checkpoint: Checkpoint, plans: Mapping[str, Any], what: str, file: Path) -> None:
+    """All folds share one plans.json, which nnU-Net writes anew whenever the training of one starts."""
+    theirs, ours = checkpoint.trained_with, trained_with(plans, checkpoint.configuration)
+    name = None if theirs is None else first_difference(theirs, ours, FOR_PREDICTION)
+    if theirs is not None and name is not None:
+        before, now = shown(theirs[name], ours[name])
+        raise ChordomaError(
+            f"{what}: {file.parent.name} was trained with {name} {before}, but {file.parents[1] / 'plans.json'}, which "
+            f"the last training of any fold wrote, has {now}; train the folds of one model with the same settings"
+        )
 
 
 def _load(network: nn.Module, checkpoint: Checkpoint, what: str, file: Path) -> None:

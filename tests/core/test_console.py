@@ -96,10 +96,16 @@ def test_parallel_keeps_the_order(workers):
     assert console.parallel(square, [(i,) for i in range(5)], workers, "squares") == [0, 1, 4, 9, 16]
 
 
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_parallel_passes_errors_on(workers):
+def test_parallel_passes_errors_on(workers, threads):
     with pytest.raises(ChordomaError, match="thirteen"):
-        console.parallel(square, [(i,) for i in (1, 13, 2)], workers, "squares")
+        console.parallel(square, [(i,) for i in (1, 13, 2)], workers, "squares", threads=threads)
+
+
+def test_threads_stay_in_this_process():
+    assert console.parallel(square, [(i,) for i in range(5)], 3, "squares", threads=True) == [0, 1, 4, 9, 16]
+    assert set(console.parallel(os.getpid, [()] * 3, 3, "asking", threads=True)) == {os.getpid()}
 
 
 def test_no_workers_is_refused():

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import pickle
 import tracemalloc
@@ -280,6 +281,54 @@ def test_blocks_name_the_voxel_after_the_last_label(folder, bad):
     with pytest.raises(ChordomaError, match=r"found -?(nan|inf) at voxel z=1, y=2, x=3"):
         seen.extend(label for label, _, _ in find_probability_maps("m", folder)["a"].blocks(SCHEME, voxels=8))
     assert seen == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2, 3, 4), }"[:-4] + "(",
+        "{'descr': '<f4', 'fortran_order': False,\n  'shape': (3, 2, 3, 4), }\n !",
+        "  {'descr': '<f4',\n 'fortran_order': False, 'shape': (3, 2, 3, 4)}\n  1",
+        "{'descr': '<f4', 'fortran_order': False, 3: (3, 2, 3, 4)}",
+        "{'descr': '<f4', 'fortran_order': False, [3]: (3, 2, 3, 4)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2, 3, " + "9" * 40 + ")}",
+        "{'descr': (3,), 'fortran_order': False, 'shape': (3, 2, 3, 4)}",
+        "{'descr': ('<f4', 'x'), 'fortran_order': False, 'shape': (3, 2, 3, 4)}",
+        "{'descr': [('a',)], 'fortran_order': False, 'shape': (3, 2, 3, 4)}",
+        "\N{LATIN SMALL LETTER Y WITH DIAERESIS}'descr'",
+        "(" * 5000,
+    ],
+)
+def test_damaged_headers(folder, header):
+    text = header.encode("latin1")
+    write_member(folder / "a.npz", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + valid().tobytes())
+    maps = find_probability_maps("m", folder)["a"]
+    for read in (maps.shape, lambda: maps.read(SCHEME)):
+        with pytest.raises(ChordomaError, match=r"model 'm', case 'a': .*a\.npz: truncated or damaged"):
+            read()
+
+
+def test_any_byte_of_a_header_may_be_any_other(folder):
+    """As long as the archive's own directory is whole, what numpy raises has many names."""
+    content = as_npy(valid())
+    random = np.random.default_rng(0)
+    for place in range(8, 74):
+        for value in random.integers(0, 256, 6):
+            damaged = bytearray(content)
+            damaged[place] = value
+            write_member(folder / "a.npz", bytes(damaged), compression=zipfile.ZIP_STORED)
+            maps = find_probability_maps("m", folder)["a"]
+            with contextlib.suppress(ChordomaError):
+                maps.stored()
+
+
+def test_sums_beyond_all_numbers_are_refused_without_a_warning(folder, recwarn):
+    values = valid()
+    values[:2, 1, 2, 3] = np.finfo(np.float32).max
+    np.savez_compressed(folder / "a.npz", probabilities=values)
+    with pytest.raises(ChordomaError, match="found inf at voxel z=1, y=2, x=3"):
+        find_probability_maps("m", folder)["a"].read(SCHEME)
+    assert not recwarn.list
 
 
 def test_more_or_fewer_bytes_than_the_header_says(folder):

@@ -11,11 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nnunet_chordoma.ensemble import bootstrap as module
 from nnunet_chordoma.ensemble.bootstrap import Bootstrap, Interval, bootstrap
 from nnunet_chordoma.ensemble.worth import Multiplicity, Unavailable, Weights
 
 NAN = float("nan")
 MODELS = ("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def however_few(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Small examples: intervals of however few different resamples."""
+    if "refuses" not in request.node.name:
+        monkeypatch.setattr(module, "FEWEST_DIFFERENT", 1)
 
 
 class Shares:
@@ -131,3 +139,12 @@ def test_results_survive_json() -> None:
     assert stored["weights"]["a"] == [found.weights[0].low, found.weights[0].high]
     without = Bootstrap(MODELS, 2, 1, 1, 0, 0.95, (Interval(0, 1),) * 2, (0.5, 0.5), None, 0)
     assert Bootstrap.from_json(json.loads(json.dumps(without.to_json()))) == without
+
+
+def test_it_refuses_intervals_of_hardly_any_different_resamples() -> None:
+    """Two patients can be drawn in three ways only, however often they are."""
+    problem = Shares([0.9, 0.2], [0.3, 0.8])
+    found = bootstrap(MODELS, ["c0", "c1"], problem.fit, problem.evaluate, resamples=500)
+    assert isinstance(found, Unavailable)
+    assert "500 resamples of 2 patients have only 3 different ones" in found.reason
+    assert problem.fitted == []

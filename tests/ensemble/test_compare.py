@@ -19,6 +19,7 @@ from nnunet_chordoma.ensemble.fusion import Rule
 from nnunet_chordoma.ensemble.predict import predict_folders
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.images import read_image
 
 LABELS = ("background", "body", "gtv", "piriformis")
@@ -115,6 +116,15 @@ def test_a_warning_where_weights_were_fitted_to_the_same_cases(
     assert "w.json was fitted to 1 of these 2 case(s) (p2)" in capsys.readouterr().err
     compare(weights_file(tmp_path / "w.json"))
     assert "fitted to" not in capsys.readouterr().err
+
+
+def test_a_case_of_the_same_name_with_another_reference_is_another_case(
+    cohort: Any, compare: Callable[..., Comparison], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = sha256(cohort.reference_folder / "p1.nii.gz")
+    cases = [{"case": "p1", "reference_sha256": same}, {"case": "p2", "reference_sha256": "0" * 64}]
+    compare(weights_file(tmp_path / "w.json", cases=cases))
+    assert "w.json was fitted to 1 of these 2 case(s) (p1)" in capsys.readouterr().err
 
 
 def test_soft_and_label_map_optimum_in_one_table(compare: Callable[..., Comparison], tmp_path: Path) -> None:

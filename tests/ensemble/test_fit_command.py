@@ -54,9 +54,11 @@ def test_the_table_names_models_classes_and_the_verdict(cohort: Any, capsys: pyt
     content = json.loads(cohort.fit().read_text())
     printed = capsys.readouterr()
     scores = content["on_fitted_cases"]
-    rows = {line.split()[1]: line for line in printed.out.splitlines() if line.startswith("│")}
+    lines = [line for line in printed.out.splitlines() if line.startswith("│")]
+    rows = {line.split()[1]: line for line in reversed(lines)}
     assert f"{scores['optimal']['value']:.4f}" in rows["optimal"]
-    assert f"{scores['average']['iou']['gtv']:.4f}" in rows["average"]
+    assert f"{scores['average']['value']:.4f}" in rows["average"]
+    assert f"{scores['average']['iou']['gtv']:.4f}" in rows["gtv"]
     assert f"{content['weights']['b']:.4f}" in rows["b"]
     assert f"{scores['models']['c']['value']:.4f}" in rows["c"]
     gain = scores["optimal"]["value"] - scores["average"]["value"]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
+import os
+import pickle
+import pickletools
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,7 @@ import pytest
 from nnunet_chordoma.ensemble import outputs, predict_case
 from nnunet_chordoma.ensemble.fusion import Rule
 from nnunet_chordoma.ensemble.predict import Prediction, chosen, predict_folders
+from nnunet_chordoma.ensemble.record import finishing
 from nnunet_chordoma.ensemble.vote import vote
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
@@ -257,9 +264,13 @@ predict_folders({{n: Path(p) for n, p in {models!r}.items()}}, weights, Path({st
         replaced = entry.get("replaces", {})
         described = replaced if replaced.get("label_map_sha256") == left[f"{case}.nii.gz"] else entry
         assert [name for name, weight in described["weights"].items() if weight] == [used]
-    again = predict_folders(
-        {name: cohort.folder(name) for name in "abc"}, EnsembleWeights(tuple("abc"), (0.0, 1.0, 0.0)), out
-    )
+    folders, weights = {name: cohort.folder(name) for name in "abc"}, EnsembleWeights(tuple("abc"), (0.0, 1.0, 0.0))
+    finished = (out / "p1.nii.gz").read_bytes()
+    write_image(out / "p1.nii.gz", Image(np.full((4, 5, 6), 2, dtype=np.uint8), read_image(out / "p2.nii.gz").geometry))
+    with pytest.raises(ChordomaError, match=r"p1\.nii\.gz has changed .* corrected by hand"):
+        predict_folders(folders, weights, out, overwrite=True)
+    (out / "p1.nii.gz").write_bytes(finished)
+    again = predict_folders(folders, weights, out)
     assert (again.done, again.skipped) == (("p2",), ("p1",))
     assert record(out, "p2")["label_map_sha256"] == sha256(out / "p2.nii.gz")
     assert "replaces" not in record(out, "p2")
@@ -295,10 +306,190 @@ def test_label_maps_corrected_by_hand_are_not_replaced(
         assert sha256(out / "p1.nii.gz") == mine
 
 
-def test_notes_come_from_any_model_that_has_them(cohort: Any, predict: Predict, out: Path) -> None:
-    (cohort.folder("a") / "p1.pkl").unlink()
+def test_corrections_made_after_a_failed_run_are_not_replaced(cohort: Any, predict: Predict, out: Path) -> None:
+    broken = cohort.maps["c"]["p2"].copy()
+    broken[0, 1, 2, 3] = np.nan
+    np.savez_compressed(cohort.folder("c") / "p2.npz", probabilities=broken)
+    with pytest.raises(ChordomaError, match="case 'p2'"):
+        predict()
+    assert record(out, "p1")["label_map_sha256"] == sha256(out / "p1.nii.gz")
+    assert not list(out.glob(".*"))
+    image = read_image(out / "p1.nii.gz")
+    write_image(out / "p1.nii.gz", Image(np.full_like(image.array, 2), image.geometry))
+    with pytest.raises(ChordomaError, match=r"p1\.nii\.gz has changed .* corrected by hand"):
+        predict(overwrite=True)
+    np.testing.assert_array_equal(read_image(out / "p1.nii.gz").array, 2)
+
+
+def test_a_label_map_put_where_a_run_did_not_come_to_is_not_replaced(cohort: Any, predict: Predict, out: Path) -> None:
+    broken = cohort.maps["c"]["p2"].copy()
+    broken[0, 1, 2, 3] = np.nan
+    np.savez_compressed(cohort.folder("c") / "p2.npz", probabilities=broken)
+    with pytest.raises(ChordomaError, match="case 'p2'"):
+        predict()
+    write_image(out / "p2.nii.gz", read_image(out / "p1.nii.gz"))
+    mine = sha256(out / "p2.nii.gz")
+    cohort.write_prediction("c", "p2", cohort.maps["b"]["p2"])
+    with pytest.raises(ChordomaError, match=r"p2\.nii\.gz was not written by this command"):
+        predict(overwrite=True)
+    assert sha256(out / "p2.nii.gz") == mine
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "p2.npz",
+        "p2.pkl",
+        "uncertainty/p1_entropy.nii.gz",
+        "uncertainty/p1_mutual_information.nii.gz",
+        "disagreement/p2.csv",
+        "disagreement.csv",
+        "dataset.json",
+    ],
+)
+def test_files_from_elsewhere_are_never_replaced_nor_removed(name: str, predict: Predict, out: Path) -> None:
+    """As in nnU-Net's folders of preprocessed data, which hold CASE.npz and CASE.pkl."""
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_bytes(b"mine")
+    for options in ({}, {"overwrite": True}, ALL):
+        with pytest.raises(ChordomaError, match=rf"{name} was not written by this command.*choose another folder"):
+            predict(**options)
+    assert files(out) == {name: sha256(out / name)}
+    assert (out / name).read_bytes() == b"mine"
+
+
+def test_an_equal_dataset_json_may_be_there(cohort: Any, predict: Predict, out: Path) -> None:
+    out.mkdir()
+    (out / "dataset.json").write_bytes((cohort.folder("a") / "dataset.json").read_bytes())
+    assert predict().done == ("p1", "p2")
+
+
+def test_what_an_equal_prediction_wrote_besides_is_kept(predict: Predict, out: Path) -> None:
+    predict(save_probabilities=True, disagreement=True)
+    before = files(out)
+    (out / "p2.pkl").unlink()
+    assert predict(uncertainty=True).done == ("p1", "p2")
+    after = files(out)
+    assert {name: after[name] for name in before if name != "ensemble.json"} == {
+        name: digest for name, digest in before.items() if name != "ensemble.json"
+    }
+    assert (out / "uncertainty" / "p1_entropy.nii.gz").exists()
+    assert predict(**ALL).skipped == ("p1", "p2")
+    predict(overwrite=True)
+    assert set(files(out)) == set(after)
+
+
+def test_the_geometry_for_nnunet_is_our_own(cohort: Any, predict: Predict, out: Path, payload: Any) -> None:
+    """Files of the models that would run code are neither opened nor handed on, and need not be there."""
+    (cohort.folder("a") / "p1.pkl").write_bytes(pickle.dumps(payload))
+    for model in "abc":
+        (cohort.folder(model) / "p2.pkl").unlink()
     predict(save_probabilities=True)
-    assert (out / "p1.pkl").read_bytes() == (cohort.folder("b") / "p1.pkl").read_bytes()
+    for case in ("p1", "p2"):
+        content = (out / f"{case}.pkl").read_bytes()
+        # Plain values alone: nothing in the file names anything to import.
+        assert not {"GLOBAL", "STACK_GLOBAL", "REDUCE", "INST", "OBJ"} & {
+            operation.name for operation, _, _ in pickletools.genops(content)
+        }
+        grid = read_image(out / f"{case}.nii.gz").geometry
+        stored = pickle.loads(content)
+        assert stored["sitk_stuff"] == {
+            "spacing": grid.spacing_mm,
+            "origin": grid.origin_mm,
+            "direction": grid.direction,
+        }
+        assert stored["spacing"] == list(grid.spacing_mm[::-1])
+    assert not payload.touched.exists()
+
+
+@pytest.mark.parametrize(
+    "writer", ["simpleitk_reader_writer.SimpleITKIO", "nibabel_reader_writer.NibabelIO"], ids=["SimpleITK", "nibabel"]
+)
+def test_nnunet_puts_what_it_merges_where_the_patient_is(
+    writer: str, make_cohort: Any, out: Path, tmp_path: Path
+) -> None:
+    from nnunetv2.ensembling.ensemble import merge_files
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    cohort = make_cohort(cases=("p1",))
+    turn, tilt = np.deg2rad((20, 35))
+    about_z = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    oblique = tuple(float(value) for value in (about_z @ about_x).ravel())
+    grid = Geometry((6, 5, 4), (0.9, 1.1, 3.0), (-12.0, 7.5, 40.0), oblique)
+    for model in "abc":
+        cohort.write_prediction(model, "p1", cohort.maps[model]["p1"], grid)
+    predict_folders(
+        {name: cohort.folder(name) for name in "abc"}, EnsembleWeights.average("abc"), out, save_probabilities=True
+    )
+    module, name = writer.split(".")
+    io = getattr(importlib.import_module(f"nnunetv2.imageio.{module}"), name)()
+    labels = LabelManager({label: value for value, label in enumerate(cohort.labels)}, None)
+    merge_files([str(out / "p1.npz")] * 2, str(tmp_path / "merged"), ".nii.gz", io, labels)
+    ours, theirs = read_image(out / "p1.nii.gz"), read_image(tmp_path / "merged.nii.gz")
+    np.testing.assert_array_equal(theirs.array, ours.array)
+    assert theirs.geometry.difference(ours.geometry) is None
+    assert theirs.geometry.difference(grid) is None
+
+
+def test_a_later_run_waits_for_a_case_that_is_being_put_in_place(predict: Predict, out: Path) -> None:
+    """A worker past its last look at a parent that is then killed has yet to rename its files."""
+    predict()
+    with ThreadPoolExecutor(1) as pool:
+        with finishing(out, "p1", out / "p1.nii.gz", os.getpid()):
+            later = pool.submit(predict)
+            with pytest.raises(TimeoutError):
+                later.result(timeout=1)
+        assert later.result(timeout=30).skipped == ("p1", "p2")
+
+
+def test_workers_of_a_killed_run_write_nothing_more(cohort: Any, out: Path) -> None:
+    """SIGKILL of the command alone: its workers live on, and find that the folder may be another run's."""
+    models = {name: str(cohort.folder(name)) for name in "abc"}
+    go = out.parent / "go"
+    code = f"""
+import os, sys, time
+from pathlib import Path
+from nnunet_chordoma.ensemble import predict_case
+from nnunet_chordoma.ensemble.predict import predict_folders
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
+def slow(job):
+    from nnunet_chordoma.ensemble import predict_case as module
+    run = module.run
+    def waiting(*arguments):
+        Path(f"{{go}}-{{job.case}}-reached").write_text(str(os.getpid()))
+        while not go.exists():
+            time.sleep(0.02)
+        run(*arguments)
+    module.run = waiting
+    try:
+        predict(job)
+    finally:
+        Path(f"{{go}}-{{job.case}}-ended").touch()
+from nnunet_chordoma.ensemble import predict as command
+go, predict, command.predict_case = Path({str(go)!r}), predict_case.predict_case, slow
+folders = {{n: Path(p) for n, p in {models!r}.items()}}
+predict_folders(folders, EnsembleWeights(tuple("abc"), (1.0, 0.0, 0.0)), Path({str(out)!r}), workers=2)
+"""
+
+    def wait_for(what: str) -> list[Path]:
+        paths = [Path(f"{go}-{case}-{what}") for case in ("p1", "p2")]
+        end = time.monotonic() + 60
+        while not all(path.exists() for path in paths):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return paths
+
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        wait_for("reached")
+        process.kill()
+    folders = {name: cohort.folder(name) for name in "abc"}
+    predict_folders(folders, EnsembleWeights(tuple("abc"), (0.0, 1.0, 0.0)), out)
+    before = files(out)
+    go.touch()
+    wait_for("ended")
+    assert files(out) == before
+    assert not list(out.glob(".finished"))
 
 
 def test_a_failed_first_run_leaves_nothing(cohort: Any, predict: Predict, out: Path) -> None:

@@ -159,6 +159,15 @@ def test_single_voxels(kernels, reference, prediction):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
+def test_voxels_much_finer_than_the_tolerance(kernels):
+    # Some 10 mm are 100 voxels here, more than the 64 that fit into a word.
+    maps = np.zeros((2, 5, 6, 400), np.uint8)
+    maps[0, 2, 2, 150:160] = maps[0, 3, 3, 20] = 4
+    maps[1, 2, 2, 240:250] = maps[1, 4, 5, 165] = maps[1, 0, 0, 85] = 4
+    assert require_reference_scores(*maps, (5.0, 3.0, 0.1), SIX, (2.0, 10.0), kernels) == 1
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
 def test_distant_islands(kernels):
     reference, prediction = blobs(7000), blobs(7001, wobble=1.0)
     for labels, low in ((reference, 62), (prediction, 2)):

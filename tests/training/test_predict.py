@@ -282,6 +282,7 @@ def test_images_and_models_are_not_written_to(model_folders, refused):
     model = model_folders.write_model()
     assert "is the folder of the images" in refused("images", model)
     assert "is the folder of model" in refused(model.name, model)
+    assert "lies in it" in refused("images/out", model)
 
 
 def test_wrong_inputs_are_told_in_one_line_and_leave_nothing_behind(model_folders, refused):
@@ -305,10 +306,25 @@ def test_wrong_inputs_are_told_in_one_line_and_leave_nothing_behind(model_folder
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
-def test_a_missing_gpu(model_folders):
+def test_a_missing_gpu(model_folders, capsys):
     model_folders.write_image("a")
+    arguments = ("-i", model_folders.images, "-o", model_folders.folder / "out", "-m", model_folders.write_model())
     with pytest.raises(ChordomaError, match="finds no CUDA GPU here; choose -device cpu"):
-        run("-i", model_folders.images, "-o", model_folders.folder / "out", "-m", model_folders.write_model())
+        run(*arguments, "-device", "cuda")
+    run(*arguments)
+    assert "predicting on the CPU" in " ".join(capsys.readouterr().err.split())
+    assert (model_folders.folder / "out" / "a.nii.gz").exists()
+
+
+def test_damaged_images_do_not_keep_the_others_from_being_predicted(model_folders, refused):
+    images = [model_folders.write_image(case, seed) for seed, case in enumerate("abcd")]
+    for image in (images[0], images[2]):
+        image.write_bytes(image.read_bytes()[:-200])
+    said = refused("out", model_folders.write_model())
+    assert "all other cases are predicted" in said
+    assert f"{images[0]}: truncated" in said
+    assert "and 1 more" in said
+    assert {path.name for path in (model_folders.folder / "out").glob("*.nii.gz")} == {"b.nii.gz", "d.nii.gz"}
 
 
 def test_networks_that_return_no_numbers(model_folders, refused):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import typer
+from optuna.trial import TrialState
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import write_json
@@ -23,6 +24,8 @@ from nnunet_chordoma.training.search.definition import (
     Definition,
     Measure,
     Pruner,
+    check_class_weights,
+    check_unchanged,
     claim,
     read_base,
     settings_to_use,
@@ -38,7 +41,6 @@ from nnunet_chordoma.training.search.study import SearchStudy
 from nnunet_chordoma.training.search.training import Command
 
 _FOLDER = "chordoma_search"
-_BUDGET = ("max_epochs", "patches_per_image")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def run_search(options: SearchOptions, command: Command | None = None) -> None:
             show.say(f"{len(different)} of {every} combinations differ within {definition.epochs} epochs")
         taking_part = Options(options.trials, _environments(options.workers, device), options.keep_checkpoints)
         run = command or Command.of_nnunet(definition, options.dataset_id, device)
-        search = Search(study, definition, base, run, taking_part, show)
+
+        def still() -> None:
+            check_unchanged(definition, read_base(options.dataset_id, options.configuration, options.fold))
+
+        search = Search(study, definition, base, run, taking_part, show, still)
         try:
             search.run(lambda: _write(study, definition, base, options.dataset_id, folder))
         finally:
@@ -104,7 +110,6 @@ def define(options: SearchOptions, base: Base) -> Definition:
             "ends with WCE"
         )
     common = read_overrides(options.settings) if options.settings else {}
-    searched = {*space.axes, *_BUDGET}
     definition = Definition(
         dataset=base.dataset,
         trainer=options.trainer,
@@ -115,13 +120,18 @@ def define(options: SearchOptions, base: Base) -> Definition:
         measure=_measure(options.measure, space),
         pruner=options.pruner,  # type: ignore[arg-type]
         space=space,
-        common={name: value for name, value in common.items() if name not in searched},
+        common={name: value for name, value in common.items() if name not in space.axes},
         plans=base.plans,
         splits=base.splits,
     )
     combinations = space.combinations()
     if combinations is not None and all(trial_settings(definition, base, chosen) is None for chosen in combinations):
-        raise ChordomaError("no combination can be trained: every patch_stride is larger than every patch_size")
+        raise ChordomaError(
+            "no combination can be trained: every patch_stride is larger than every patch_size, or every patch is too "
+            "small for the levels of the network"
+        )
+    if options.trainer.endswith("WCE"):
+        check_class_weights(definition, base)
     return definition
 
 
@@ -211,6 +221,9 @@ def _print(study: SearchStudy, definition: Definition, dataset_id: int, folder: 
     rows = rows_of(study.trials(), definition)
     print_table(header(definition), table(rows, definition), left_out=("best_epoch", "remark"))
     best = study.best()
+    if best is None and any(trial.state == TrialState.RUNNING for trial in study.trials()):
+        typer.echo("no trial has finished yet; other processes are running those that are left and will tell the best")
+        return
     if best is None:
         raise ChordomaError(f"no trial has finished, so there is no best one; see the remarks and {folder}/trials/*/")
     chosen = ", ".join(f"{name} {value}" for name, value in parameters_of(best).items())

@@ -13,15 +13,18 @@ from typing import Any, Literal
 from nnunet_chordoma import __version__
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json, write_json
-from nnunet_chordoma.layout import PLANS, PREPROCESSED, SPLITS_FILE, find_dataset, read_splits
+from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.layout import PLANS, PREPROCESSED, SPLITS_FILE, find_dataset, read_scheme, read_splits
+from nnunet_chordoma.training.class_weights import class_weights
 from nnunet_chordoma.training.overrides import BATCH_SIZE, as_value, resolved
 from nnunet_chordoma.training.plans import configured
-from nnunet_chordoma.training.search.space import Label, Space
+from nnunet_chordoma.training.search.space import Choice, Label, Space
 from nnunet_chordoma.training.settings import TrainingSettings
 
 Measure = Literal["val_loss", "mean_iou"]
 Pruner = Literal["median", "halving", "none"]
 
+_CLASS_WEIGHTS = "class_weights"
 STUDY_FILE = "study.json"
 _SCHEMA, _VERSION = "chordoma-search", 1
 
@@ -58,9 +61,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class Base:
-    """What the plans hold for a configuration, before any trial changes it."""
+    """What the plans hold for a configuration, before any trial changes it; `scheme` is the dataset's."""
 
     dataset: str
+    scheme: LabelScheme
     settings: TrainingSettings
     patch_size: tuple[int, ...]
     batch_size: int
@@ -86,9 +90,32 @@ def read_base(dataset_id: int, configuration: str, fold: int) -> Base:
         raise ChordomaError(f"{file}: configuration '{configuration}': {error}") from None
     split = read_splits(folder / SPLITS_FILE, fold)
     patch, batch_size = tuple(int(n) for n in entry["patch_size"]), int(entry[BATCH_SIZE])
-    return Base(
-        folder.name, settings, patch, batch_size, _fingerprint(entry), _fingerprint([sorted(split.train), split.val])
-    )
+    cases = _fingerprint([sorted(split.train), split.val])
+    scheme = read_scheme(folder / "dataset.json")
+    return Base(folder.name, scheme, settings, patch, batch_size, _fingerprint(entry), cases)
+
+
+def check_unchanged(definition: Definition, base: Base) -> None:
+    """Raise ChordomaError if plans or splits are no longer those of the search."""
+    for name in ("plans", "splits"):
+        if getattr(base, name) != getattr(definition, name):
+            raise ChordomaError(
+                f"the {name} of {base.dataset} were changed while the search runs, so new trials could not be compared "
+                f"with those before; bring the {name} back and run the same command again, or give another --out"
+            )
+
+
+def check_class_weights(definition: Definition, base: Base) -> None:
+    """Raise ChordomaError if any class weights of the search are not for the labels of the dataset.
+
+    The trainer would refuse every trial with them.
+    """
+    axis = definition.space.axes.get(_CLASS_WEIGHTS)
+    given: list[Any] = [definition.common.get(_CLASS_WEIGHTS, base.settings.class_weights)]
+    if isinstance(axis, Choice):
+        given = [as_value(_CLASS_WEIGHTS, label) for label in axis.labels]
+    for weights in given:
+        class_weights(base.scheme.names, weights)
 
 
 def _fingerprint(content: Any) -> str:
@@ -132,7 +159,7 @@ class TrialSettings:
 
 
 def trial_settings(definition: Definition, base: Base, chosen: Mapping[str, Label]) -> TrialSettings | None:
-    """Settings of a combination; None if its patches would leave gaps.
+    """Settings of a combination; None if its patches would leave gaps or are too small for the network.
 
     `patches_per_image` counts patches of the plans' size: of smaller ones an epoch has more, so that all trials see
     equally many voxels. Combinations of equal `identity` are the same training, such as two schedules that only
@@ -140,8 +167,13 @@ def trial_settings(definition: Definition, base: Base, chosen: Mapping[str, Labe
     """
     overrides = {**definition.common, **{name: as_value(name, label) for name, label in chosen.items()}}
     batch_size = overrides.pop(BATCH_SIZE, base.batch_size)
-    settings = replace(base.settings, **overrides)
-    patch = settings.patch_size or base.patch_size
+    try:
+        settings = replace(base.settings, **overrides)
+        patch = settings.patch_size or base.patch_size
+        settings.check_patch(patch)
+    except ChordomaError:
+        # Each value was found good by itself; together they make a patch that the network pools to nothing.
+        return None
     if settings.patch_stride and any(s > p for s, p in zip(settings.patch_stride, patch, strict=True)):
         return None
     patches = max(1, round(definition.patches_per_image * math.prod(base.patch_size) / math.prod(patch)))

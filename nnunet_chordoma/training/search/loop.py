@@ -14,8 +14,9 @@ from typing import Protocol
 from optuna.trial import TrialState
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.training.progress import Epoch, best_epoch
-from nnunet_chordoma.training.search.definition import Base, Definition, Measure, trial_settings
+from nnunet_chordoma.training.progress import best_epoch
+from nnunet_chordoma.training.search.definition import Base, Definition, trial_settings
+from nnunet_chordoma.training.search.outcome import report_of, value_of
 from nnunet_chordoma.training.search.study import Ended, LostTrialError, SearchStudy, Started
 from nnunet_chordoma.training.search.training import LOG, Command, Training, remove_weights
 
@@ -55,31 +56,23 @@ class _Running:
     reported: int = 0
 
 
-def value_of(epoch: Epoch, measure: Measure) -> float:
-    return epoch.val_loss if measure == "val_loss" else epoch.mean_iou
-
-
-def report_of(epochs: Sequence[Epoch], minutes: float) -> dict[str, float | int | None]:
-    """What the tables show of a trial: the epoch whose weights a training keeps, and its results."""
-    if not epochs:
-        return {"epochs": 0, "minutes": round(minutes, 2)}
-    best = best_epoch([e.val_loss for e in epochs])
-    loss, iou = epochs[best].val_loss, epochs[best].mean_iou
-    return {
-        "epochs": len(epochs),
-        "best_epoch": best,
-        "val_loss": loss if math.isfinite(loss) else None,
-        "mean_iou": iou if math.isfinite(iou) else None,
-        "minutes": round(minutes, 2),
-    }
-
-
 class Search:
-    """`study` and `base` belong to `definition`; `command` is what each trial runs."""
+    """`study` and `base` belong to `definition`; `command` is what each trial runs.
+
+    `check` is called before each trial and raises ChordomaError if the search can no longer go on.
+    """
 
     def __init__(
-        self, study: SearchStudy, definition: Definition, base: Base, command: Command, options: Options, show: Display
+        self,
+        study: SearchStudy,
+        definition: Definition,
+        base: Base,
+        command: Command,
+        options: Options,
+        show: Display,
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self._study = study
         self._definition = definition
         self._base = base
@@ -115,6 +108,7 @@ class Search:
             return False
         places = set(range(len(self._options.environments))) - {one.place for one in self._running}
         for place in sorted(places):
+            self._check()
             started = self._study.start(self._options.trials)
             if started is None:
                 # Until one of ours has ended; another process's may die meanwhile.
@@ -195,20 +189,25 @@ class Search:
     def _failed(self, one: _Running, status: int) -> None:
         words = one.training.last_words()
         log = one.started.folder / LOG
-        # Before the first epoch of all, or refused by the trainer: not the fault of this combination.
-        hopeless = not self._study.has_results() or words.startswith("error: ")
+        # As long as no training has got through an epoch, it may be the fault of all rather than of this one.
+        hopeless = not self._study.has_results()
         ended = Ended(
             TrialState.FAIL,
             why=f"training failed with status {status}: {words[:200]}",
             report=report_of(one.training.epochs(), one.training.minutes),
         )
-        again = self._study.run_again(one.started, ended, counts=not hopeless)
-        self._leave(one)
         if hopeless:
+            self._study.postpone(one.started, ended)
+            self._leave(one)
             raise ChordomaError(
                 f"trial {one.started.number}: the training failed with status {status}: {words.removeprefix('error: ')}"
-                f"; its output is in {log}; mend the cause and run the same command again"
+                f"; its output is in {log}; mend the cause and run the same command again, which "
+                "begins with another combination if there is one"
             )
+        again = self._study.run_again(one.started, ended, counts=True)
+        self._leave(one)
+        if not again and not self._options.keep_weights:
+            remove_weights(one.started.folder)
         self._show.say(
             f"trial {one.started.number}: failed with status {status} ({words[:200]}; see {log}), "
             + ("will be run once more" if again else "for the second time, and is given up")

@@ -143,6 +143,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _label(choice: Any) -> Any:
+    if isinstance(choice, dict):
+        return ",".join(f"{name}={value}" for name, value in choice.items())
     if isinstance(choice, list):
         return "x".join(map(str, choice))
     if isinstance(choice, str):

@@ -30,6 +30,7 @@ JOURNAL = "journal.log"
 TRIALS = "trials"
 _NAME = "chordoma-search"
 _OWNER, _FOLDER, _ATTEMPT, _WHY, _AGAIN, _REPORT = "owner", "folder", "attempt", "why", "run_again", "result"
+_POSTPONED = "postponed"
 
 MOST_ATTEMPTS = 2
 STARTUP_TRIALS = 5
@@ -117,7 +118,11 @@ class SearchStudy:
             trials = self.trials()
             waiting = any(t.state == TrialState.WAITING for t in trials)
             if not waiting and (len(trials) >= most or self._sampler.untried(self.everything()) == []):
-                return None
+                postponed = next((t for t in trials if t.user_attrs.get(_POSTPONED)), None)
+                if postponed is None:
+                    return None
+                self._enqueue(postponed, self._attempt(postponed) + 1, postponed.user_attrs[_FOLDER])
+                self._set(postponed, _AGAIN, True)
             trial = self._study.ask(self._space)
             name = str(trial.user_attrs.get(_FOLDER) or f"{trial.number:04d}")
             folder = self.folder / TRIALS / name
@@ -149,6 +154,16 @@ class SearchStudy:
             frozen = self._frozen(started.number)
             return self._fail(frozen, counts=counts, folder=started.folder.name)
 
+    def postpone(self, started: Started, ended: Ended) -> None:
+        """Record a trial as failed and have its training continued after all other combinations.
+
+        Raises LostTrialError.
+        """
+        with self._alone(), _lost_if_finished():
+            self._note(started.trial, ended)
+            started.trial.set_user_attr(_POSTPONED, True)
+            self._study.tell(started.trial, state=TrialState.FAIL)
+
     def _note(self, trial: Trial, ended: Ended) -> None:
         trial.set_user_attr(_WHY, ended.why)
         trial.set_user_attr(_REPORT, dict(ended.report))
@@ -157,18 +172,25 @@ class SearchStudy:
         return next(t for t in self.everything() if t.number == number)
 
     def _fail(self, trial: FrozenTrial, *, counts: bool, folder: str | None) -> bool:
-        attempt = int(trial.user_attrs.get(_ATTEMPT, 1))
+        attempt = self._attempt(trial)
         again = attempt < MOST_ATTEMPTS or not counts
         if again:
             # Before the trial ends: dying between the two leaves a trial too many rather than one too few.
             self._set(trial, _AGAIN, True)
         self._study.tell(trial.number, state=TrialState.FAIL)
         if again:
-            attributes: dict[str, Any] = {_ATTEMPT: attempt + counts}
-            if folder is not None:
-                attributes[_FOLDER] = folder
-            self._study.enqueue_trial(parameters_of(trial), user_attrs=attributes)
+            self._enqueue(trial, attempt + counts, folder)
         return again
+
+    @staticmethod
+    def _attempt(trial: FrozenTrial) -> int:
+        return int(trial.user_attrs.get(_ATTEMPT, 1))
+
+    def _enqueue(self, trial: FrozenTrial, attempt: int, folder: str | None) -> None:
+        attributes: dict[str, Any] = {_ATTEMPT: attempt}
+        if folder is not None:
+            attributes[_FOLDER] = folder
+        self._study.enqueue_trial(parameters_of(trial), user_attrs=attributes)
 
     def _set(self, trial: FrozenTrial, name: str, value: Any) -> None:
         study = self._storage.get_study_id_from_name(_NAME)

@@ -105,5 +105,7 @@ class Training:
 
 def remove_weights(folder: Path) -> None:
     """Delete the checkpoints below a trial's folder, which would soon fill a disk."""
-    for file in folder.rglob("*.pth"):
-        file.unlink(missing_ok=True)
+    # `.partial` is what a training leaves that was stopped while it saved.
+    for pattern in ("*.pth", "*.pth.partial"):
+        for file in folder.rglob(pattern):
+            file.unlink(missing_ok=True)

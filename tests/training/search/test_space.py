@@ -4,12 +4,13 @@ import math
 import pytest
 
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.training.search.command import SearchOptions, define
 from nnunet_chordoma.training.search.definition import Base, trial_settings
 from nnunet_chordoma.training.search.space import Choice, Range, Space, paper_space, read_space
 from nnunet_chordoma.training.settings import TrainingSettings
 
-BASE = Base("Dataset900_Chordoma", TrainingSettings(), (128, 128, 128), 1, "plans", "splits")
+BASE = Base("Dataset900_Chordoma", CHORDOMA, TrainingSettings(), (128, 128, 128), 1, "plans", "splits")
 
 
 def definition(trainer="ChordomaTrainerCE", configuration="3d_chordoma", **options):
