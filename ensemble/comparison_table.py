@@ -7,12 +7,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnunet_chordoma.ensemble.comparison import Comparison, over_cases
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import write_text, written_aside
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MEAN = "mean"
 CASE_COLUMNS = (
@@ -61,8 +65,8 @@ def sentences(comparison: Comparison) -> list[str]:
     """What the table is of, and what its reader should know."""
     classes = int(np.count_nonzero(comparison.reference.any(axis=0)))
     said = [
-        f"IoU / Dice, means over {len(comparison.cases)} case(s); the last column is the IoU summed over all {classes} "
-        "classes, which the fit maximises by default.",
+        f"IoU and Dice are means over {len(comparison.cases)} case(s); the IoU summed over all {classes} classes is "
+        "what the fit maximises by default.",
         f"Best single model: {comparison.best_single.model}, {comparison.best_single.chosen}.",
     ]
     by_label: dict[str, list[str]] = {}
@@ -77,24 +81,32 @@ def sentences(comparison: Comparison) -> list[str]:
 def print_comparison(comparison: Comparison) -> None:
     """Print table and sentences to stdout."""
     from rich.console import Console
+
+    # Wide enough for the tables, so that redirected output keeps its numbers.
+    needed = 45 + 11 * (len(headings(comparison)) + 1)
+    out = Console(width=max(shutil.get_terminal_size().columns, needed), highlight=False)
+    for metric in ("IoU", "Dice"):
+        out.print(_printed(comparison, metric))
+    for sentence in sentences(comparison):
+        out.print(sentence, soft_wrap=True, markup=False)
+
+
+def _printed(comparison: Comparison, metric: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title="IoU / Dice", title_justify="left")
+    grid = Table(title=f"{metric}, mean over {len(comparison.cases)} case(s)", title_justify="left")
     grid.add_column("")
     for heading in headings(comparison):
         grid.add_column(Text(heading.replace("_", "\n")), justify="right")
-    grid.add_column("sum of IoU", justify="right")
-    candidates, models = rows(comparison)
-    for section in (candidates, models):
+    if metric == "IoU":
+        grid.add_column("sum of\nall classes", justify="right")
+    for section in rows(comparison):
         for row in section:
-            grid.add_row(Text(row.title), *_cells(row), end_section=row is section[-1])
-    # Wide enough for the table, so that redirected output keeps its numbers.
-    needed = 50 + 18 * (len(headings(comparison)) + 1)
-    out = Console(width=max(shutil.get_terminal_size().columns, needed), highlight=False)
-    out.print(grid)
-    for sentence in sentences(comparison):
-        out.print(sentence, soft_wrap=True, markup=False)
+            values = [*row.iou, row.iou_sum] if metric == "IoU" else row.dice
+            cells = ["-" if np.isnan(value) else f"{value:.4f}" for value in values]
+            grid.add_row(Text(row.title), *cells, end_section=row is section[-1])
+    return grid
 
 
 def check_table_path(path: Path) -> None:

@@ -18,7 +18,7 @@ TITLES = {"iou": "label-map optimum", "soft-iou": "soft optimum"}
 
 @dataclass(frozen=True)
 class FittedWeights:
-    """A weights.json: `objective` is its name there, `model_values` what each single model reached on `cases`.
+    """A weights.json: `title` says what was fitted, `model_values` what each single model reached on `cases`.
 
     `reference_sha256` are those of the cases' references, None where the file does not tell.
     """
@@ -26,7 +26,7 @@ class FittedWeights:
     path: Path
     weights: EnsembleWeights
     scheme: LabelScheme
-    objective: str
+    title: str
     model_values: tuple[tuple[str, float], ...]
     cases: tuple[str, ...]
     reference_sha256: tuple[str | None, ...]
@@ -41,17 +41,13 @@ class FittedWeights:
                 path,
                 weights,
                 scheme,
-                str(content.get("objective", {}).get("name", "")),
+                _title(path, content),
                 _model_values(content),
                 tuple(str(each["case"]) for each in content.get("cases", [])),
                 tuple(each.get("reference_sha256") for each in content.get("cases", [])),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ChordomaError(f"{path}: damaged ({type(error).__name__}: {error}); run the fit again") from None
-
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.objective, self.path.stem)
 
     def fitted_to(self, references: Mapping[str, Path]) -> list[str]:
         """Those of the cases (name -> reference) that the weights were fitted to, sorted.
@@ -83,6 +79,20 @@ def best_on_validation(fitted: Sequence[FittedWeights]) -> BestSingle | None:
             name = max(each.model_values, key=lambda model: model[1])[0]
             return BestSingle(name, f"chosen on the {len(each.cases)} case(s) that {each.path} was fitted to")
     return None
+
+
+def _title(path: Path, content: dict[str, Any]) -> str:
+    """What was fitted, in a few words; the name of the file where it does not tell."""
+    objective, solver = content.get("objective", {}), content.get("solver", {})
+    title = TITLES.get(objective.get("name", ""), path.stem)
+    if solver.get("name") == "adam":
+        title = "soft, Adam"
+    if solver.get("shrunk"):
+        title += f", shrunk {solver['shrunk']:.0%}"
+    counted = objective.get("classes")
+    if counted and len(counted) < len(content["labels"]):
+        title += f", for {', '.join(counted)}"
+    return title
 
 
 def _model_values(content: dict[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -116,8 +116,9 @@ def predict_images(
         for _ in console.track(work, "predicting", total) if total else ():
             pass
     if failed:
+        others = len({case for each in outputs for case in each.to_do}) - len(failed)
         more = f" (and {len(failed) - 1} more, listed above)" if len(failed) > 1 else ""
-        raise ChordomaError(f"all other cases are predicted, but not: {failed[0]}{more}")
+        raise ChordomaError(f"{failed[0]}{more}" + ("; all other cases are predicted" if others else ""))
     return Predicted(total, sum(map(len, cases.values())) - total)
 
 
@@ -203,7 +204,8 @@ def _work(
             try:
                 preprocessed = current.result()
             except ChordomaError as error:
-                console.warn(str(error))
+                if len(cases) > 1:
+                    console.warn(str(error))
                 failed.append(str(error))
                 continue
             for output in of_case[case]:

@@ -70,3 +70,13 @@ def test_not_a_number_is_never_written_as_json(tmp_path):
 def test_digest_is_that_of_the_bytes(tmp_path):
     (tmp_path / "f").write_bytes(b"abc" * 1_000_000)
     assert sha256(tmp_path / "f") == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path):
+    # Process ids repeat across containers and machines that share a folder.
+    with written_aside(tmp_path / "a.json") as one, written_aside(tmp_path / "a.json") as other:
+        assert one != other
+        assert {p.name.split("-")[0] for p in (one, other)} == {".partial"}
+        one.write_text("1")
+        other.write_text("2")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -34,13 +34,13 @@ def compare(cohort: Any) -> Callable[..., Comparison]:
     return run
 
 
-def weights_file(path: Path, objective: str = "iou", **changes: Any) -> Path:
+def weights_file(path: Path, objective: Any = "iou", **changes: Any) -> Path:
     content = {
         "schema": "chordoma-ensemble-weights",
         "schema_version": 1,
         "labels": list(LABELS),
         "weights": {"a": 0.5, "b": 0.0, "c": 0.5},
-        "objective": {"name": objective},
+        "objective": objective if isinstance(objective, dict) else {"name": objective},
         "on_fitted_cases": {"models": {"a": {"value": 3.0}, "b": {"value": 3.5}, "c": {"value": 3.5}}},
         "cases": [{"case": "v1"}, {"case": "v2"}],
     }
@@ -199,7 +199,8 @@ def test_printed_table(compare: Callable[..., Comparison], capsys: pytest.Captur
     comparison = compare()
     print_comparison(comparison)
     said = capsys.readouterr().out
-    assert f"{comparison.iou[1, :, 2].mean():.4f} / {comparison.dice[1, :, 2].mean():.4f}" in said
+    assert f"{comparison.iou[1, :, 2].mean():.4f}" in said
+    assert f"{comparison.dice[1, :, 2].mean():.4f}" in said
     assert "means over 2 case(s)" in said
 
 
@@ -224,3 +225,19 @@ def test_refusals(cohort: Any, compare: Callable[..., Comparison], tmp_path: Pat
     (cohort.reference_folder / "p1.nii.gz").unlink()
     with pytest.raises(ChordomaError, match=r"references: 1 case\(s\) missing .*: p1"):
         compare()
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"objective": {"name": "soft-iou"}}, "soft optimum"),
+        ({"objective": {"name": "soft-iou"}, "solver": {"name": "adam"}}, "soft, Adam"),
+        ({"solver": {"name": "exact line search", "shrunk": 0.3}}, "label-map optimum, shrunk 30%"),
+        ({"objective": {"name": "iou", "classes": ["gtv"]}}, "label-map optimum, for gtv"),
+        ({"objective": {}}, "w"),
+    ],
+)
+def test_a_row_says_what_was_fitted(
+    compare: Callable[..., Comparison], tmp_path: Path, changes: dict[str, Any], title: str
+) -> None:
+    assert compare(weights_file(tmp_path / "w.json", **changes)).ensembles[-1] == title

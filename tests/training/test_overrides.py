@@ -72,6 +72,15 @@ def test_without_the_variable_the_plans_decide(preprocessed, monkeypatch):
         ({"patch_size": "8x8x8"}, "patch_size must be three numbers of voxels .* of 16 or more"),
         ({"patch_stride": [0, 1, 1]}, "patch_stride must be"),
         ({"unet_features": []}, "unet_features must be"),
+        ({"unet_features": [17, 34]}, "unet_features must be two or more whole numbers that fall into groups of 8"),
+        ({"unet_features": [24, 48]}, "unet_features must be"),
+        ({"residual_unet_features": [12, 24]}, "residual_unet_features must be"),
+        ({"unet_features": [16]}, "unet_features must be two or more"),
+        ({"seed": 2**32}, r"seed must be a whole number from 0 to 2\^32 - 1, found 4294967296"),
+        (
+            {"patch_size": "32x16x64", "unet_features": [16] * 6},
+            "patches of 32 x 16 x 64 voxels are too small for the training setting unet_features with its 6 levels",
+        ),
         ([1], "expected a JSON object"),
         ("{", "not a readable JSON file"),
     ],
@@ -165,3 +174,8 @@ def test_a_model_of_an_earlier_version_predicts(model_folders):
     plans["configurations"]["3d_chordoma_demo"]["chordoma"] = kept
     (folder / "plans.json").write_text(json.dumps(plans))
     assert len(read_model("m", folder, None, "checkpoint_final.pth").network.encoder) == len(kept["unet_features"])
+
+
+def test_unusual_settings_that_can_be_trained_are_accepted():
+    usual = {"seed": 2**32 - 1, "patch_size": (32, 16, 64), "residual_unet_features": (24, 40, 64, 64, 64)}
+    check_overrides({**usual, "unet_features": (4, 4)})

@@ -149,3 +149,42 @@ def test_modules_that_plans_name_are_not_even_imported(model_folders, monkeypatc
     with pytest.raises(ChordomaError, match=r"names 'beside_the_model\.Network'"):
         read(folder)
     assert not executed.exists()
+
+
+def change_plans_in(file, **changes):
+    content = torch.load(file, weights_only=False)
+    entry = content["init_args"]["plans"]["configurations"]["3d_chordoma_demo"]
+    for name, value in changes.items():
+        (entry if name in entry else entry["chordoma"])[name] = value
+    torch.save(content, file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"patch_size": [16, 16, 16]}, r"patch_size \[16, 16, 16\], but .*plans\.json, .* has \[8, 8, 8\]"),
+        ({"spacing": [1.0, 1.0, 1.0]}, r"spacing \[1\.0, 1\.0, 1\.0\], but .* has \[2\.0, 2\.0, 2\.0\]"),
+        ({"normalization_schemes": ["CTNormalization"]}, "normalization_schemes .*CT.* but .*ZScore"),
+        ({"unet_features": [8, 24]}, r"unet_features \[8, 24\], but .* has \[8, 16\]"),
+        ({"architecture": {"network_class_name": "other"}}, 'architecture network_class_name "other", but'),
+    ],
+)
+def test_folds_trained_with_other_plans_are_refused(model, changes, said):
+    """nnU-Net writes plans.json anew for every fold, so that it may not be what an earlier fold was trained with."""
+    change_plans_in(model / "fold_0" / CHECKPOINT, **changes)
+    with pytest.raises(ChordomaError, match=f"model 'm': fold_0 was trained with {said}") as caught:
+        read(model)
+    assert "\n" not in str(caught.value)
+    assert len(read(model, ["1"]).weights) == 1
+
+
+def test_settings_that_predictions_do_not_depend_on_may_differ(model):
+    change_plans_in(model / "fold_0" / CHECKPOINT, learning_rate=0.5, batch_size=7, class_weights={"gtv": 1.0})
+    assert len(read(model).weights) == 2
+
+
+def test_damaged_plans_in_a_checkpoint(model):
+    change_plans_in(model / "fold_0" / CHECKPOINT, spacing=torch.zeros(3))
+    with pytest.raises(ChordomaError, match="the plans in it are damaged") as caught:
+        read(model)
+    assert "\n" not in str(caught.value)

@@ -170,3 +170,30 @@ def test_nnunet_finds_every_trainer(monkeypatch):
     monkeypatch.setenv("nnUNet_extTrainer", trainer_path({}))
     for name in listed:
         assert recursive_find_trainer_class_by_name(name) is getattr(trainers, name)
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ([], "expected a list of one or more folds, .* found no fold"),
+        (5, "expected a list of one or more folds, .* found 5"),
+        ({"train": ["a"], "val": ["c"]}, r'expected a list of one or more folds, .* found \{"train": \["a"\]'),
+        ([5], "expected nnU-Net's list"),
+        ([{"train": ["a", "z"], "val": ["y"]}], r"case 'y' of fold 0 in .* is not preprocessed \(2 such case"),
+    ],
+)
+def test_splits_that_cannot_be_trained_are_refused_in_one_line(preprocessed, splits, said):
+    preprocessed.split(splits)
+    with pytest.raises(PlansRefusedError, match=said) as caught:
+        preprocessed.trainer("ChordomaTrainerCE").do_split()
+    assert "\n" not in str(caught.value)
+
+
+def test_patches_that_the_levels_pool_away_are_refused(preprocessed):
+    with pytest.raises(ChordomaError, match=r"too small for .* unet_features with its 7 levels, which need 64"):
+        preprocessed.trainer("ChordomaTrainerCE", unet_features=(16,) * 7)
+    plans = preprocessed.plans()
+    plans["configurations"][preprocessed.configuration]["chordoma"]["residual_unet_features"] = [16] * 7
+    with pytest.raises(PlansRefusedError, match=r"40 x 32 x 32 voxels are too small for .* residual_unet_features"):
+        check_plans(plans, preprocessed.configuration)
+    assert not (preprocessed.folder / "results").exists()

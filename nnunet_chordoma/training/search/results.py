@@ -48,7 +48,7 @@ def rows_of(trials: Sequence[FrozenTrial], definition: Definition) -> list[Row]:
     rows = [
         Row(
             trial.number,
-            _STATES[trial.state],
+            "waiting" if trial.user_attrs.get("postponed") else _STATES[trial.state],
             parameters_of(trial),
             trial.value if trial.state == TrialState.COMPLETE else None,
             trial.user_attrs.get("result", {}),

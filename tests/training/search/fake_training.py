@@ -19,13 +19,16 @@ print("continued after", len(rows), "epochs")
 file.parent.mkdir(parents=True, exist_ok=True)
 (file.parent / "pid").write_text(str(os.getpid()))
 (file.parent / "checkpoint_latest.pth").write_bytes(b"weights")
+(file.parent / "checkpoint_best.pth.partial").write_bytes(b"half of the weights")
 (file.parent / "device").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-if todo.get("refuse"):
+if todo.get("refuse") is True or rate in (todo.get("refuse") or []):
     sys.exit("error: the plans are refused")
 for epoch in range(len(rows), settings["max_epochs"]):
     time.sleep(todo.get("epoch_s", 0.0))
     attempts = file.parent / f"attempts_{epoch}"
     attempts.write_text(attempts.read_text() + "x" if attempts.is_file() else "x")
+    if todo.get("meanwhile"):
+        Path(todo["meanwhile"][0]).write_text(todo["meanwhile"][1])
     if [rate, epoch] in todo.get("die", []) and len(attempts.read_text()) <= todo.get("deaths", 1):
         print("CUDA out of memory")
         sys.exit(1)

@@ -1,5 +1,6 @@
 """Whole searches of trainings that only pretend."""
 
+import contextlib
 import json
 import os
 import re
@@ -56,7 +57,7 @@ def test_every_choice_is_tried_once_and_the_best_is_told(searches, capsys):
     assert "--settings" in markdown
     assert imread(searches.folder / "search.png")[..., :3].std() > 10
     # The weights of all trials would fill a disk.
-    assert not list(searches.folder.rglob("*.pth"))
+    assert not list(searches.folder.rglob("*.pth*"))
 
 
 def test_the_best_settings_make_the_plans_of_the_best_trial_again(searches):
@@ -120,6 +121,7 @@ def test_a_training_that_dies_twice_is_given_up_and_the_search_goes_on(searches)
     assert rows[3e-4]["state"] == "finished"
     assert rows[1e-3]["state"] == "failed"
     assert rows[1e-3]["remark"] == "training failed with status 1: CUDA out of memory"
+    assert not list(searches.folder.rglob("*.pth*"))
     logs = [p.read_text() for p in searches.folder.glob("trials/*/training.log")]
     assert sorted(log.count("CUDA out of memory") for log in logs) == [0, 2]
     assert len(searches.run({}, trials=2, space=space)) == 2
@@ -139,6 +141,53 @@ def test_trainings_that_cannot_work_end_the_search_and_are_done_when_they_can(se
     assert "\n" not in str(caught.value)
     assert [r["state"] for r in searches.rows()] == ["waiting"]
     assert [r["state"] for r in searches.run({}, trials=3, space=space)] == ["finished"]
+
+
+def test_a_combination_that_cannot_be_trained_does_not_stop_a_search_for_ever(searches):
+    space = searches.space(learning_rate=[3e-4, 1e-3, 5e-4])
+    todo = {"die": [[1e-3, 0], [3e-4, 0]], "deaths": 9}
+    for _ in range(3):
+        # Whichever come first: each ends one run, as long as nothing has worked.
+        try:
+            rows = by_rate(searches.run(todo, trials=3, space=space))
+        except ChordomaError as error:
+            assert "which begins with another combination" in str(error)  # noqa: PT017 - it need not be raised
+        else:
+            break
+    assert {rate: row["state"] for rate, row in rows.items()} == {3e-4: "failed", 1e-3: "failed", 5e-4: "finished"}
+
+
+def test_a_trainer_that_refuses_one_combination_does_not_end_the_others(searches):
+    space = searches.space(learning_rate=[3e-4, 1e-3, 5e-4])
+    rows = []
+    for _ in range(2):
+        with contextlib.suppress(ChordomaError):
+            rows = by_rate(searches.run({"refuse": [1e-3]}, trials=3, space=space))
+    assert {rate: row["state"] for rate, row in rows.items()} == {3e-4: "finished", 1e-3: "failed", 5e-4: "finished"}
+
+
+@pytest.mark.parametrize("what", ["plans", "splits"])
+def test_plans_and_splits_that_change_while_it_runs_end_a_search(searches, what):
+    base = searches.preprocessed.base
+    if what == "plans":
+        change = [str(base / "ChordomaPlans.json"), json.dumps(searches.preprocessed.plans(seed=3))]
+    else:
+        change = [str(base / "splits_final.json"), json.dumps([{"train": ["a", "b"], "val": ["c"]}])]
+    with pytest.raises(ChordomaError, match=f"the {what} of .* were changed while the search runs") as caught:
+        searches.run({"meanwhile": change}, trials=3, space=searches.space(learning_rate=RATES))
+    assert "\n" not in str(caught.value)
+    assert len(searches.rows()) == 1
+
+
+def test_joining_when_all_trials_are_taken_is_no_error(searches, capsys):
+    space = searches.space(learning_rate=[3e-4])
+    process = searches.join({"epoch_s": 1.5}, trials=1, space=space)
+    wait_for((searches.trial("0000") / "pid").is_file, process)
+    rows = searches.run(trials=1, space=space)
+    assert [r["state"] for r in rows] == ["running"]
+    assert "no trial has finished yet; other processes are running" in capsys.readouterr().out
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
 
 
 def test_trainings_run_side_by_side_in_places_of_their_own(searches, monkeypatch):
@@ -285,6 +334,16 @@ def test_a_search_goes_on_from_the_best_of_another(searches):
     assert used["learning_rate"] == 5e-4
     assert used["max_epochs"] == 4
     assert json.loads((weighted / "best.json").read_text())["learning_rate"] == 5e-4
+
+
+def test_the_budget_of_shared_settings_is_kept_for_the_training_after_the_search(searches):
+    settings = searches.preprocessed.folder / "shared.json"
+    settings.write_text(json.dumps({"max_epochs": 77, "patches_per_image": 30, "seed": 3}))
+    searches.run(trials=1, settings=settings, space=searches.space(learning_rate=[5e-4]))
+    used = json.loads((searches.folder / "trials" / "0000" / "settings.json").read_text())
+    assert (used["max_epochs"], used["patches_per_image"], used["seed"]) == (4, 2, 3)
+    best = json.loads((searches.folder / "best.json").read_text())
+    assert best == {"max_epochs": 77, "patches_per_image": 30, "seed": 3, "learning_rate": 5e-4}
 
 
 def test_the_default_folder_is_beside_the_results(searches):

@@ -5,6 +5,7 @@ import pytest
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.training.overrides import as_value
 from nnunet_chordoma.training.search.command import SearchOptions, define
 from nnunet_chordoma.training.search.definition import Base, trial_settings
 from nnunet_chordoma.training.search.space import Choice, Range, Space, paper_space, read_space
@@ -83,6 +84,8 @@ def test_a_file_replaces_the_papers_sets(file):
         ("patches_per_image: [5]", "give --patches-per-image"),
         ("patch_size: [128x128]", "patch_size must be three numbers"),
         ("class_weights: [heavy]", "class weights 'heavy'"),
+        ("class_weights: [{gtv: heavy}]", "class weights 'gtv=heavy'"),
+        ("seed: [{a: 1}]", "seed must be"),
         ("- a", "expected settings with their choices"),
         ("a: [", "not a readable YAML or JSON file"),
     ],
@@ -154,3 +157,32 @@ def test_combinations_are_counted_where_that_is_possible():
     assert Space({"a": Range(0, 1)}).combinations() is None
     assert Space({str(i): Choice(tuple(range(10))) for i in range(6)}).combinations() is None
     assert math.prod(len(axis.labels) for axis in paper_space("ChordomaTrainerCE", "3d_chordoma").axes.values()) == 5670
+
+
+WEIGHTS = dict.fromkeys(CHORDOMA.names, 0.125)
+
+
+def test_class_weights_may_be_a_mapping(file):
+    space = read_space(file(json.dumps({"class_weights": ["best", WEIGHTS]})))
+    label = space.axes["class_weights"].labels[1]
+    assert as_value("class_weights", label) == WEIGHTS
+    assert len(list(space.combinations())) == 2
+
+
+def test_class_weights_for_other_labels_are_refused_before_anything_is_tried(file, tmp_path):
+    said = "class weights are given for gtv, but the labels are background,"
+    path = file("class_weights: [best, gtv=1]")
+    with pytest.raises(ChordomaError, match=said):
+        definition("ChordomaTrainerWCE", space=path)
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"class_weights": {"gtv": 1.0}}))
+    with pytest.raises(ChordomaError, match=said):
+        definition("ChordomaTrainerWCE", space=file("seed: [1, 2]"), settings=settings)
+    # Trainers without weights do not mind.
+    definition("ChordomaTrainerCE", space=file("seed: [1, 2]"), settings=settings)
+
+
+def test_patches_too_small_for_a_combination_are_no_trial():
+    chosen = {"patch_size": "32x32x32", "residual_unet_features": "16x16x16x16x16x16x16"}
+    assert trial_settings(definition(), BASE, chosen) is None
+    assert trial_settings(definition(), BASE, {**chosen, "patch_size": "64x64x64"}) is not None
