@@ -77,7 +77,8 @@ def _checkpoint(content: Any, path: Path) -> Checkpoint:
     if not isinstance(content, dict):
         raise ChordomaError(f"{path}: {expected}, found {type(content).__name__}; choose another with -chk")
     start, weights = content.get("init_args"), content.get("network_weights")
-    configuration = start.get("configuration") if isinstance(start, dict) else None
+    start = start if isinstance(start, dict) else {}
+    configuration = start.get("configuration")
     trainer = content.get("trainer_name")
     if not (isinstance(configuration, str) and isinstance(trainer, str) and _are_weights(weights)):
         raise ChordomaError(
@@ -86,11 +87,12 @@ def _checkpoint(content: Any, path: Path) -> Checkpoint:
         )
     axes = content.get("inference_allowed_mirroring_axes")
     mirror_axes = None if axes is None else tuple(int(a) for a in axes)
-    return Checkpoint(weights, trainer, configuration, mirror_axes, _trained_with(start, configuration, path))
+    return Checkpoint(
+        weights, trainer, configuration, mirror_axes, _trained_with(start.get("plans"), configuration, path)
+    )
 
 
-def _trained_with(start: Mapping[str, Any], configuration: str, path: Path) -> dict[str, Any] | None:
-    plans = start.get("plans")
+def _trained_with(plans: Any, configuration: str, path: Path) -> dict[str, Any] | None:
     if plans is None:
         return None
     try:

@@ -84,3 +84,22 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(cohort: Any,
     assert done.returncode == 1
     assert ".csv" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_model_of_weight_zero_need_not_be_given(cohort: Any, typed: Callable[..., Any]) -> None:
+    weights = cohort.fit()
+    content = json.loads(weights.read_text())
+    weights.write_text(json.dumps(content | {"weights": {"a": 0.25, "b": 0.0, "c": 0.75}}))
+    all_given = cohort.predict(weights, cohort.root / "all")
+    cohort.maps.pop("b")
+    done = typed("predict", "-w", weights, "-o", cohort.root / "two")
+    assert done.returncode == 0, done.stderr
+    one, other = (read_label_map(out / "p1.nii.gz").array for out in (all_given, cohort.root / "two"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_cases_may_be_listed_by_file_and_with_remarks(cohort: Any) -> None:
+    listed = cohort.root / "cases.txt"
+    listed.write_text("# validation\np2.nii.gz\n")
+    content = json.loads(cohort.fit(None, "--cases", str(listed)).read_text())
+    assert [entry["case"] for entry in content["cases"]] == ["p2"]

@@ -84,3 +84,13 @@ def test_other_files_are_refused_by_path(content: Any, message: str, tmp_path: P
     with pytest.raises(ChordomaError, match=message) as refused:
         EnsembleWeights.read(path)
     assert str(path) in str(refused.value)
+
+
+def test_models_of_weight_zero_may_be_left_out() -> None:
+    weights = EnsembleWeights(("a", "b", "c"), (0.4, 0.0, 0.6))
+    weights.require_models(["a", "c"])
+    weights.require_models(["a", "b", "c"])
+    with pytest.raises(ChordomaError, match="missing c"):
+        weights.require_models(["a", "b"])
+    with pytest.raises(ChordomaError, match="order"):
+        weights.require_models(["c", "a"])

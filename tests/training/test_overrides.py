@@ -10,7 +10,13 @@ import pytest
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS
-from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE, read_overrides, resolved, with_overrides
+from nnunet_chordoma.training.overrides import (
+    SETTINGS_VARIABLE,
+    check_overrides,
+    read_overrides,
+    resolved,
+    with_overrides,
+)
 from nnunet_chordoma.training.plans import configured
 from nnunet_chordoma.training.refusal import PlansRefusedError, plans_to_train
 from nnunet_chordoma.training.settings import TrainingSettings

@@ -30,7 +30,7 @@ JOURNAL = "journal.log"
 TRIALS = "trials"
 _NAME = "chordoma-search"
 _OWNER, _FOLDER, _ATTEMPT, _WHY, _AGAIN, _REPORT = "owner", "folder", "attempt", "why", "run_again", "result"
-_POSTPONED = "postponed"
+_POSTPONED, _CONTINUES = "postponed", "continues"
 
 MOST_ATTEMPTS = 2
 STARTUP_TRIALS = 5
@@ -97,7 +97,9 @@ class SearchStudy:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials that stand for themselves: not those that were, or are to be, run again."""
-        return [t for t in self._study.get_trials(deepcopy=False) if not t.user_attrs.get(_AGAIN)]
+        everything = self.everything()
+        continued = {t.user_attrs.get(_CONTINUES) for t in everything}
+        return [t for t in everything if not t.user_attrs.get(_AGAIN) and t.number not in continued]
 
     def everything(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -122,7 +124,6 @@ class SearchStudy:
                 if postponed is None:
                     return None
                 self._enqueue(postponed, self._attempt(postponed) + 1, postponed.user_attrs[_FOLDER])
-                self._set(postponed, _AGAIN, True)
             trial = self._study.ask(self._space)
             name = str(trial.user_attrs.get(_FOLDER) or f"{trial.number:04d}")
             folder = self.folder / TRIALS / name
@@ -187,7 +188,7 @@ class SearchStudy:
         return int(trial.user_attrs.get(_ATTEMPT, 1))
 
     def _enqueue(self, trial: FrozenTrial, attempt: int, folder: str | None) -> None:
-        attributes: dict[str, Any] = {_ATTEMPT: attempt}
+        attributes: dict[str, Any] = {_ATTEMPT: attempt, _CONTINUES: trial.number}
         if folder is not None:
             attributes[_FOLDER] = folder
         self._study.enqueue_trial(parameters_of(trial), user_attrs=attributes)
