@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.compression import CompressedCase, compress
+from nnunet_chordoma.ensemble.reading.compression import CompressedCase, compress
 
 LABELS = 8
 PAPER_GRID = (182, 157, 216)

@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from probability_phantom import CASES, MODELS, PAPER_SIZE, Phantom, write_phantom
 from processes import Measured, measure, script
 
-from nnunet_chordoma.ensemble.reading_pass import compress_files
-from nnunet_chordoma.ensemble.soft_adam import LEARNING_RATE, AdamAscent, ascend
-from nnunet_chordoma.ensemble.soft_objective import SoftIoU
-from nnunet_chordoma.ensemble.work_folder import WorkFolder
+from nnunet_chordoma.ensemble.reading.reading_pass import compress_files
+from nnunet_chordoma.ensemble.reading.work_folder import WorkFolder
+from nnunet_chordoma.ensemble.soft.adam import LEARNING_RATE, AdamAscent, ascend
+from nnunet_chordoma.ensemble.soft.objective import SoftIoU
 from nnunet_chordoma.images import read_label_map
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.probabilities import find_probability_maps

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from probability_phantom import CASES, MODELS, PAPER_SIZE, Phantom, write_phantom
 
-from nnunet_chordoma.ensemble.reading_pass import BUDGET_BYTES, compress_files
-from nnunet_chordoma.ensemble.work_folder import WorkFolder
+from nnunet_chordoma.ensemble.reading.reading_pass import BUDGET_BYTES, compress_files
+from nnunet_chordoma.ensemble.reading.work_folder import WorkFolder
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.npz_stream import INFLATER
 from nnunet_chordoma.probabilities import find_probability_maps

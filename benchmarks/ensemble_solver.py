@@ -20,10 +20,10 @@ import time
 import numpy as np
 from disagreeing_models import disagreeing_cases
 
-from nnunet_chordoma.ensemble.moves import IMPROVEMENT
-from nnunet_chordoma.ensemble.objective import LabelMapIoU
-from nnunet_chordoma.ensemble.solver import Solution, maximise
-from nnunet_chordoma.ensemble.tally import available_processors, objective_values
+from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT
+from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.solver import Solution, maximise
+from nnunet_chordoma.ensemble.label_maps.tally import available_processors, objective_values
 
 GOAL_S = 60.0
 EXTENSIVE_VOXELS, EXTENSIVE_STARTS, EXTENSIVE_SEEDS = 100_000, 200, 3

@@ -210,7 +210,7 @@ def compare(
     """
     from nnunet_chordoma.cases import parse_models
     from nnunet_chordoma.ensemble.compare import compare_folders
-    from nnunet_chordoma.ensemble.comparison_table import check_table_path, print_comparison, write_cases, write_table
+    from nnunet_chordoma.ensemble.comparison.table import check_table_path, print_comparison, write_cases, write_table
     from nnunet_chordoma.ensemble.inputs import read_case_list
 
     if output is not None:

@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma import console
 from nnunet_chordoma.cases import common_scheme, label_map_files, require_cases
-from nnunet_chordoma.ensemble.comparison import AVERAGE, STAPLE, VOTE, Comparison
-from nnunet_chordoma.ensemble.fitted import FittedWeights, best_on_validation
-from nnunet_chordoma.ensemble.fusion import Fusion, MeanFusion, MeanMap, ModelLabels, StapleFusion, VoteFusion
+from nnunet_chordoma.ensemble.comparison.counts import AVERAGE, STAPLE, VOTE, Comparison
+from nnunet_chordoma.ensemble.comparison.fitted import FittedWeights, best_on_validation
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, require_model_count
-from nnunet_chordoma.ensemble.stream import Sink, run, threads_per_worker
+from nnunet_chordoma.ensemble.prediction.fusion import (
+    Fusion,
+    MeanFusion,
+    MeanMap,
+    ModelLabels,
+    StapleFusion,
+    VoteFusion,
+)
+from nnunet_chordoma.ensemble.prediction.stream import Sink, run, threads_per_worker
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import read_label_map
 from nnunet_chordoma.labels import LabelScheme

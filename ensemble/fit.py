@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.cases import common_scheme, label_map_files, require_cases
-from nnunet_chordoma.ensemble.compression import CompressedCase, compress
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, require_model_count
-from nnunet_chordoma.ensemble.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.solver import maximise
 from nnunet_chordoma.ensemble.options import FitOptions
-from nnunet_chordoma.ensemble.reading_pass import compress_files
-from nnunet_chordoma.ensemble.refits import appraise
+from nnunet_chordoma.ensemble.reading.compression import CompressedCase, compress
+from nnunet_chordoma.ensemble.reading.reading_pass import compress_files
+from nnunet_chordoma.ensemble.reading.work_folder import WorkFolder
 from nnunet_chordoma.ensemble.results import CaseSource, FitResult, Search, candidate, exclusions
-from nnunet_chordoma.ensemble.shrinkage import Shrinkage, shrink
-from nnunet_chordoma.ensemble.soft_adam import ascend
-from nnunet_chordoma.ensemble.soft_exact import SoftOptimum, maximise_soft
-from nnunet_chordoma.ensemble.soft_objective import SoftIoU
-from nnunet_chordoma.ensemble.solver import maximise
+from nnunet_chordoma.ensemble.soft.adam import ascend
+from nnunet_chordoma.ensemble.soft.exact import SoftOptimum, maximise_soft
+from nnunet_chordoma.ensemble.soft.objective import SoftIoU
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
-from nnunet_chordoma.ensemble.work_folder import WorkFolder
+from nnunet_chordoma.ensemble.worth.refits import appraise
+from nnunet_chordoma.ensemble.worth.shrinkage import Shrinkage, shrink
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import LabelScheme
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from nnunet_chordoma.ensemble.bootstrap import RESAMPLES
-from nnunet_chordoma.ensemble.scoring import POOLS, Pool
-from nnunet_chordoma.ensemble.solver import RANDOM_STARTS
+from nnunet_chordoma.ensemble.label_maps.scoring import POOLS, Pool
+from nnunet_chordoma.ensemble.label_maps.solver import RANDOM_STARTS
+from nnunet_chordoma.ensemble.worth.bootstrap import RESAMPLES
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import LabelScheme
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nnunet_chordoma import console
 from nnunet_chordoma.cases import common_scheme
 from nnunet_chordoma.ensemble.combination import combine, label_map
-from nnunet_chordoma.ensemble.fusion import Rule
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, require_model_count
-from nnunet_chordoma.ensemble.output_folder import (
+from nnunet_chordoma.ensemble.prediction.fusion import Rule
+from nnunet_chordoma.ensemble.prediction.output_folder import (
     copy_plans,
     finished_cases,
     protect_changed,
@@ -26,10 +26,10 @@ from nnunet_chordoma.ensemble.output_folder import (
     warn_of_earlier,
     writable,
 )
-from nnunet_chordoma.ensemble.outputs import Outputs, Wanted
-from nnunet_chordoma.ensemble.predict_case import Job, predict_case
-from nnunet_chordoma.ensemble.record import CaseRecord, Entry, read_entries, write_entries
-from nnunet_chordoma.ensemble.stream import threads_per_worker
+from nnunet_chordoma.ensemble.prediction.outputs import Outputs, Wanted
+from nnunet_chordoma.ensemble.prediction.predict_case import Job, predict_case
+from nnunet_chordoma.ensemble.prediction.record import CaseRecord, Entry, read_entries, write_entries
+from nnunet_chordoma.ensemble.prediction.stream import threads_per_worker
 from nnunet_chordoma.ensemble.weights import AVERAGE, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import LabelScheme

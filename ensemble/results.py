@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble import objective as label_map_objective
-from nnunet_chordoma.ensemble import soft_objective
-from nnunet_chordoma.ensemble.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps import objective as label_map_objective
+from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.solver import Solution
 from nnunet_chordoma.ensemble.options import FitOptions
-from nnunet_chordoma.ensemble.refits import Worth
-from nnunet_chordoma.ensemble.soft_adam import AdamAscent
-from nnunet_chordoma.ensemble.soft_exact import SoftOptimum
-from nnunet_chordoma.ensemble.soft_objective import SoftIoU
-from nnunet_chordoma.ensemble.solver import Solution
+from nnunet_chordoma.ensemble.soft import objective as soft_objective
+from nnunet_chordoma.ensemble.soft.adam import AdamAscent
+from nnunet_chordoma.ensemble.soft.exact import SoftOptimum
+from nnunet_chordoma.ensemble.soft.objective import SoftIoU
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.worth.refits import Worth
 from nnunet_chordoma.files import write_document
 from nnunet_chordoma.labels import LabelScheme
 

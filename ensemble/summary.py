@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from nnunet_chordoma.ensemble import worth
-from nnunet_chordoma.ensemble.bootstrap import Bootstrap
-from nnunet_chordoma.ensemble.moves import IMPROVEMENT
+from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT
+from nnunet_chordoma.ensemble.label_maps.solver import Solution
 from nnunet_chordoma.ensemble.results import Candidate, FitResult
-from nnunet_chordoma.ensemble.shrinkage import Shrinkage
-from nnunet_chordoma.ensemble.soft_exact import SoftOptimum
-from nnunet_chordoma.ensemble.solver import Solution
+from nnunet_chordoma.ensemble.soft.exact import SoftOptimum
+from nnunet_chordoma.ensemble.worth import held_out as worth
+from nnunet_chordoma.ensemble.worth.bootstrap import Bootstrap
+from nnunet_chordoma.ensemble.worth.shrinkage import Shrinkage
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_chordoma.ensemble.bootstrap import Bootstrap
 from nnunet_chordoma.ensemble.results import FitResult
-from nnunet_chordoma.ensemble.worth import LeaveOneOut
+from nnunet_chordoma.ensemble.worth.bootstrap import Bootstrap
+from nnunet_chordoma.ensemble.worth.held_out import LeaveOneOut
 from nnunet_chordoma.files import written_aside
 
 FITTED, HELD_OUT, PLAIN = "#1b6ca8", "#c8553d", "#8a8a8a"

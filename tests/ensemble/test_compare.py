@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.compare import compare_folders
-from nnunet_chordoma.ensemble.comparison import Comparison
-from nnunet_chordoma.ensemble.comparison_table import markdown, print_comparison, write_cases, write_table
-from nnunet_chordoma.ensemble.fusion import Rule
+from nnunet_chordoma.ensemble.comparison.counts import Comparison
+from nnunet_chordoma.ensemble.comparison.table import markdown, print_comparison, write_cases, write_table
 from nnunet_chordoma.ensemble.predict import predict_folders
+from nnunet_chordoma.ensemble.prediction.fusion import Rule
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256

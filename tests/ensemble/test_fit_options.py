@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunet_chordoma.ensemble.compression import compress
 from nnunet_chordoma.ensemble.fit import fit, fit_compressed
 from nnunet_chordoma.ensemble.options import FitOptions
+from nnunet_chordoma.ensemble.reading.compression import compress
 from nnunet_chordoma.labels import LabelScheme
 
 SCHEME = LabelScheme(("background", "body", "gtv", "piriformis"))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunet_chordoma.ensemble.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_image, write_image
 from nnunet_chordoma.probabilities import ProbabilityMaps
@@ -309,7 +309,7 @@ def test_no_models_at_all(cohort: Any, refused: Callable[..., str], capsys: pyte
 
 def test_the_objective_is_what_predict_writes(cohort: Any) -> None:
     """Average label maps, made of files by the command, have the counts the objective computes from arrays."""
-    from nnunet_chordoma.ensemble.compression import compress
+    from nnunet_chordoma.ensemble.reading.compression import compress
 
     out = cohort.predict("average", cohort.root / "out")
     cases = ("p1", "p2")

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunet_chordoma.ensemble import outputs, predict_case
-from nnunet_chordoma.ensemble.fusion import Rule
 from nnunet_chordoma.ensemble.predict import Prediction, chosen, predict_folders
-from nnunet_chordoma.ensemble.record import finishing
-from nnunet_chordoma.ensemble.vote import vote
+from nnunet_chordoma.ensemble.prediction import outputs, predict_case
+from nnunet_chordoma.ensemble.prediction.fusion import Rule
+from nnunet_chordoma.ensemble.prediction.record import finishing
+from nnunet_chordoma.ensemble.prediction.vote import vote
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256, write_document
@@ -236,7 +236,7 @@ def test_a_killed_run_leaves_a_true_record(cohort: Any, out: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from nnunet_chordoma.ensemble import predict_case
+from nnunet_chordoma.ensemble.prediction import predict_case
 from nnunet_chordoma.ensemble.predict import predict_folders
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 run = predict_case.run
@@ -450,11 +450,11 @@ def test_workers_of_a_killed_run_write_nothing_more(cohort: Any, out: Path) -> N
     code = f"""
 import os, sys, time
 from pathlib import Path
-from nnunet_chordoma.ensemble import predict_case
+from nnunet_chordoma.ensemble.prediction import predict_case
 from nnunet_chordoma.ensemble.predict import predict_folders
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
 def slow(job):
-    from nnunet_chordoma.ensemble import predict_case as module
+    from nnunet_chordoma.ensemble.prediction import predict_case as module
     run = module.run
     def waiting(*arguments):
         Path(f"{{go}}-{{job.case}}-reached").write_text(str(os.getpid()))
@@ -548,7 +548,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import numpy as np
 from pathlib import Path
-from nnunet_chordoma.ensemble.fusion import Rule
+from nnunet_chordoma.ensemble.prediction.fusion import Rule
 from nnunet_chordoma.ensemble.predict import predict, predict_folders
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 import nnunet_chordoma.ensemble.compare

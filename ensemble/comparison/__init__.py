@@ -1,0 +1,1 @@
+"""Single models and ensembles side by side on cases with references."""

@@ -1,0 +1,1 @@
+"""What fitted weights are worth on patients they were not fitted to."""
