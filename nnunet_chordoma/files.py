@@ -15,7 +15,8 @@ from nnunet_chordoma import __version__
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import LabelScheme
 
-_ASIDE = ".partial-"
+ASIDE = ".partial-"
+"""How temporary names begin."""
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, because processes in containers or on other machines share folders and may share ids.
-    aside = path.with_name(f"{_ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield aside
         aside.replace(path)

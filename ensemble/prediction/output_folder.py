@@ -13,7 +13,7 @@ from nnunet_chordoma.ensemble.prediction.disagreement import merge
 from nnunet_chordoma.ensemble.prediction.outputs import DISAGREEMENT, UNCERTAINTY, Outputs
 from nnunet_chordoma.ensemble.prediction.record import FILE_NAME, CaseRecord, Entry, Finished, read_entries
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import only_writer, written_aside
+from nnunet_chordoma.files import ASIDE, only_writer, written_aside
 from nnunet_chordoma.layout import FILE_ENDING
 
 DISAGREEMENT_FILE = "disagreement.csv"
@@ -35,14 +35,24 @@ def writable(output: Path) -> Iterator[None]:
     output.mkdir(parents=True, exist_ok=True)
     with only_writer(output, f"-o {output}: another chordoma-ensemble is writing there; wait until it is done"):
         is_new = not any(output.iterdir())
+        _sweep(output)
         try:
             yield
         except BaseException:
+            # Workers that were ended in the middle of a file.
+            _sweep(output)
             if is_new and not any(path.name.endswith(FILE_ENDING) for path in output.iterdir()):
                 for name in (FILE_NAME, DISAGREEMENT_FILE, *PLANS):
                     (output / name).unlink(missing_ok=True)
                 _remove_if_empty(output)
             raise
+
+
+def _sweep(output: Path) -> None:
+    """Remove what is half-written: nobody else writes here."""
+    for folder in (output, output / UNCERTAINTY, output / DISAGREEMENT):
+        for partial in folder.glob(f"{ASIDE}*"):
+            partial.unlink(missing_ok=True)
 
 
 def refuse_foreign(

@@ -562,3 +562,11 @@ predict_folders(models, EnsembleWeights.average("abc"), Path({str(tmp_path / "vo
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "out" / "p2.nii.gz").exists()
     assert (tmp_path / "voted" / "p2.nii.gz").exists()
+
+
+def test_what_a_killed_run_left_half_written_goes(predict: Predict, out: Path) -> None:
+    predict(**ALL)
+    for folder in (out, out / "uncertainty", out / "disagreement"):
+        (folder / ".partial-1-p1.npz").write_bytes(b"half")
+    predict(**ALL)
+    assert not list(out.rglob(".partial-*"))
