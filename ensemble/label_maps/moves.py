@@ -34,11 +34,17 @@ DIRECTION_STEPS = 64
 KICKS = (-2.5, -1.5)
 """Powers of ten between which the size of a random step away from a summit is drawn."""
 
-FRUITLESS_LINES = 4
+FRUITLESS_LINES = 2
 """After so many random lines without gain a search away from a summit is given up."""
 
-FRUITLESS_KICKS, WORTHWHILE = 12, 1e-6
+SLOPE_MODELS = 24
+"""Of this number over that of models one step away is followed along slopes: with many models random lines miss."""
+
+FRUITLESS_KICKS, WORTHWHILE = 20, 1e-6
 """A summit stands when so many steps away from it led to none that is higher by a worthwhile amount."""
+
+PROBES, PROBE_SIZES = 2000, (-4.0, -1.0)
+"""Points looked at near a summit, and powers of ten between which their distances are drawn."""
 
 Weights = NDArray[np.float64]
 
@@ -107,24 +113,34 @@ class Moves:
     def refine(self, point: Point, rng: np.random.Generator) -> Point:
         """Look for higher summits nearby: step away at random, climb another way, and if that is higher along pairs.
 
-        The objective is rough at close range: summits that no pair leads away from stand side by side.
+        The objective is rough at close range: summits that no pair leads away from stand side by side. At last
+        many points around are looked at, until none is higher.
         """
         models = self.tally.models
         if models == 2:  # the pair is the whole simplex
             return point
+        every = max(1, round(SLOPE_MODELS / models))
         fruitless = turn = 0
         while fruitless < FRUITLESS_KICKS:
-            size = 10 ** rng.uniform(*KICKS)
-            weights = np.maximum(point.weights + size * self.reordered(rng.normal(size=models)), 0)
-            kicked = self.tally.point(weights / weights.sum())
-            reached = self.slide(kicked, NEARBY) if turn % 2 else self._wander(kicked, rng)
+            kicked = self.tally.point(self._nearby(point.weights, KICKS, rng))
             turn += 1
             fruitless += 1
+            reached = self._wander(kicked, rng) if turn % every else self.slide(kicked, NEARBY)
             if reached.value > point.value + IMPROVEMENT:
                 before, point = point, self.ascend_pairs(reached)
                 if point.value > before.value + WORTHWHILE:
                     fruitless = 0
-        return point
+        while True:
+            places = np.stack([self._nearby(point.weights, PROBE_SIZES, rng) for _ in range(PROBES)])
+            values = self.tally.values(places)
+            if values.max() <= point.value + IMPROVEMENT:
+                return point
+            point = self.ascend_pairs(self.tally.point(places[values.argmax()]))
+
+    def _nearby(self, weights: Weights, sizes: tuple[float, float], rng: np.random.Generator) -> Weights:
+        step = self.reordered(rng.normal(size=weights.size)) * 10 ** rng.uniform(*sizes)
+        moved = np.maximum(weights + step, 0)
+        return np.asarray(moved / moved.sum())
 
     def _wander(self, point: Point, rng: np.random.Generator) -> Point:
         """Move uphill along random lines until several in a row gain nothing."""

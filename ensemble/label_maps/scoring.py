@@ -54,17 +54,18 @@ class Scoring:
         return int(self.cell.size)
 
     def cells(self, counts: NDArray[Number]) -> NDArray[Number]:
-        """Sums (cell,) of counts (code,), which may be fractions."""
-        sums = np.zeros(2 * self.reference.size, dtype=counts.dtype)
-        np.add.at(sums, self.cell, self.step * counts)
+        """Sums (..., cell) of counts (..., code), which may be fractions."""
+        sums = np.zeros((*counts.shape[:-1], 2 * self.reference.size), dtype=counts.dtype)
+        np.add.at(sums.T, self.cell, (self.step * counts).T)
         return sums
 
     def iou_per_label(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """IoU (label,), each the mean over the groups of a label; 0 for a label that is not counted."""
-        right, wrong = cells[RIGHT::2], cells[WRONG::2]
+        """IoU (..., label) of cells (..., cell): the mean over a label's groups; 0 for one that is not counted."""
+        right, wrong = cells[..., RIGHT::2], cells[..., WRONG::2]
         # A voxel outside the reference enlarges the union only if it is given the label.
         iou = right / np.maximum(self.reference + wrong, 1)
-        return np.asarray((self.share * iou).reshape(-1, self.labels).sum(axis=0), dtype=np.float64)
+        shares = (self.share * iou).reshape(*cells.shape[:-1], -1, self.labels)
+        return np.asarray(shares.sum(axis=-2), dtype=np.float64)
 
     def worth(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
         """By how much the objective grows (code,) for each voxel more of a code."""
@@ -75,5 +76,9 @@ class Scoring:
         return np.asarray(growth[self.cell] * self.step, dtype=np.float64)
 
     def value(self, cells: NDArray[np.int64]) -> float:
-        """The objective."""
+        """The objective at cells (cell,)."""
         return float(self.iou_per_label(cells).sum())
+
+    def values(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`value` (ensemble,) at many cells (ensemble, cell), equal to the last bit."""
+        return np.asarray(self.iou_per_label(cells).sum(axis=-1), dtype=np.float64)

@@ -138,9 +138,10 @@ class Tally:
                 rows = np.stack([contest.rows[model] for model in range(self.models)])
                 return kernels().count_many(rows, contest.codes, columns, TIE_TOLERANCE, contest.size)
 
-            counts = self._each(one)
-            for column, index in enumerate(chosen):
-                values[index] = self.scoring.value(self._cells([each[:, column] for each in counts], np.int64))
+            total = np.zeros((chosen.size, self.scoring.codes), dtype=np.int64)
+            for (first, contest), counts in zip(self.contests, self._each(one), strict=True):
+                total[:, first : first + contest.size] += counts.T
+            values[chosen] = self.scoring.values(self.settled + self.scoring.cells(total))
         return values
 
     def gradient(self, point: Point, temperature: float) -> Weights:

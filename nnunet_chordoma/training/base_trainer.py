@@ -19,7 +19,7 @@ from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.training.augmentation import training_transforms
 from nnunet_chordoma.training.model_card import write_model_card
 from nnunet_chordoma.training.networks import Output, ResidualUNet3D, UNet3D
-from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE
+from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE, SKIP_VALIDATION_VARIABLE
 from nnunet_chordoma.training.progress import add_keys
 from nnunet_chordoma.training.refusal import plans_to_train
 from nnunet_chordoma.training.sampling import GridSampling
@@ -131,3 +131,10 @@ class ChordomaTrainer(EarlyStopping, GridSampling, Steps):
                 sum(p.numel() for p in self.network.parameters()),
                 "normalised_sigmoid" if self.output == "log_sigmoid" else "softmax",
             )
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Predict the validation images as nnU-Net does, unless `CHORDOMA_SKIP_VALIDATION` is 1."""
+        if os.environ.get(SKIP_VALIDATION_VARIABLE) == "1":
+            self.print_to_log_file(f"No validation images are predicted, as {SKIP_VALIDATION_VARIABLE} says.")
+            return
+        super().perform_actual_validation(save_probabilities)

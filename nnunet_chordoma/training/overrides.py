@@ -20,6 +20,8 @@ from nnunet_chordoma.training.class_weights import parse_class_weights
 from nnunet_chordoma.training.settings import PLANS_KEY, TrainingSettings
 
 SETTINGS_VARIABLE = "CHORDOMA_SETTINGS"
+SKIP_VALIDATION_VARIABLE = "CHORDOMA_SKIP_VALIDATION"
+"""Set to 1, a training ends with its last epoch, without predicting the validation images."""
 BATCH_SIZE = "batch_size"
 KNOWN = (*sorted(f.name for f in fields(TrainingSettings)), BATCH_SIZE)
 

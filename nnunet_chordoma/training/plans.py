@@ -22,8 +22,10 @@ from nnunet_chordoma.layout import (
     SPLITS_FILE,
     find_dataset,
     nnunet_folder,
+    read_scheme,
 )
 from nnunet_chordoma.training.architecture import residual_encoder
+from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS, class_weights
 from nnunet_chordoma.training.settings import PLANS_KEY, SMALL, TrainingSettings
 
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -104,6 +106,10 @@ def plan_dataset(
     """
     raw = find_dataset(dataset_id, RAW)
     folder = nnunet_folder(PREPROCESSED) / raw.name
+    for configuration in configurations:
+        # The default is for the paper's labels; a dataset with others may be trained without class weights.
+        if configuration.settings.class_weights != CLASS_WEIGHTS["best"]:
+            class_weights(read_scheme(raw / "dataset.json").names, configuration.settings.class_weights)
     report("reading every image and label map")
     for part in ("imagesTr", "labelsTr"):
         for path in sorted((raw / part).glob(f"*{FILE_ENDING}")):

@@ -32,9 +32,13 @@ _MEASURES = ("val_loss", "mean_iou", "best_epoch", "epochs", "minutes")
 
 @dataclass(frozen=True)
 class Row:
-    """One trial. `curve` holds the measure by epoch, `results` the numbers of the epoch whose weights were kept."""
+    """One trial. `curve` holds the measure by epoch, `results` the numbers of the epoch whose weights were kept.
+
+    `folder` is where it trains below `trials/`: one that goes on where another was interrupted takes that one's.
+    """
 
     number: int
+    folder: str
     state: str
     settings: Mapping[str, Label]
     value: float | None
@@ -48,6 +52,7 @@ def rows_of(trials: Sequence[FrozenTrial], definition: Definition) -> list[Row]:
     rows = [
         Row(
             trial.number,
+            str(trial.user_attrs.get("folder", f"{trial.number:04d}")),
             "waiting" if trial.user_attrs.get("postponed") else _STATES[trial.state],
             parameters_of(trial),
             trial.value if trial.state == TrialState.COMPLETE else None,
@@ -64,7 +69,7 @@ def rows_of(trials: Sequence[FrozenTrial], definition: Definition) -> list[Row]:
 def _cells(row: Row, definition: Definition) -> list[str]:
     numbers = [row.results.get(name) for name in _MEASURES]
     chosen = [row.settings.get(name, "") for name in definition.space.axes]
-    return [str(row.number), row.state, *map(_text, [*chosen, *numbers]), row.remark]
+    return [str(row.number), row.folder, row.state, *map(_text, [*chosen, *numbers]), row.remark]
 
 
 def _text(value: Label | None) -> str:
@@ -75,7 +80,7 @@ def _text(value: Label | None) -> str:
 
 def header(definition: Definition) -> list[str]:
     """Names of the columns of `table`."""
-    return ["trial", "state", *definition.space.axes, *_MEASURES, "remark"]
+    return ["trial", "folder", "state", *definition.space.axes, *_MEASURES, "remark"]
 
 
 def table(rows: Sequence[Row], definition: Definition) -> list[list[str]]:
@@ -100,7 +105,7 @@ def write_tables(rows: Sequence[Row], definition: Definition, folder: Path, advi
     for row in rows:
         chosen = [row.settings.get(name, "") for name in definition.space.axes]
         numbers = [row.results.get(name) for name in _MEASURES]
-        writer.writerow([row.number, row.state, *chosen, *numbers, row.remark])
+        writer.writerow([row.number, row.folder, row.state, *chosen, *numbers, row.remark])
     write_text(folder / TABLE, stream.getvalue())
     lines = [
         f"# Search for {definition.trainer}",

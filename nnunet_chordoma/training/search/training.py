@@ -15,7 +15,7 @@ from pathlib import Path
 from nnunet_chordoma.__main__ import VARIABLE, trainer_path
 from nnunet_chordoma.files import write_json
 from nnunet_chordoma.layout import PLANS, RESULTS
-from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE
+from nnunet_chordoma.training.overrides import SETTINGS_VARIABLE, SKIP_VALIDATION_VARIABLE
 from nnunet_chordoma.training.progress import NUMBERS, Epoch, read_progress
 from nnunet_chordoma.training.search import guard
 from nnunet_chordoma.training.search.definition import Definition
@@ -59,6 +59,8 @@ class Training:
         self._begun = time.monotonic()
         write_json(folder / SETTINGS_FILE, settings)
         variables = {RESULTS: str(folder), SETTINGS_VARIABLE: str(folder / SETTINGS_FILE)}
+        # Trials are compared by their epochs; predicting whole validation images would take longer than a short trial.
+        variables[SKIP_VALIDATION_VARIABLE] = "1"
         everything = {**environment, **variables, VARIABLE: trainer_path(environment), "PYTHONUNBUFFERED": "1"}
         with (folder / LOG).open("ab") as log:
             self._process = subprocess.Popen(

@@ -390,6 +390,64 @@ def test_slopes_alone_come_close_to_the_top() -> None:
     assert top.value - uniform.value > 0.5 * (end.value - uniform.value) > 0.01
 
 
+def test_pairs_are_followed_until_none_improves(arrays: Callable[..., Any]) -> None:
+    for seed in range(60, 70):
+        counted = Tally.full(objective_of(arrays(seed, models=5, labels=4, shape=(60,))))
+        moves = Moves(counted, range(5), least_gain=IMPROVEMENT)
+        end = moves.ascend_pairs(counted.point(np.full(5, 0.2)))
+        assert moves.improve(end, moves.pairs) == (end, True)
+
+
+def test_lines_in_other_directions_lead_on_where_pairs_do_not(arrays: Callable[..., Any]) -> None:
+    gains = []
+    for seed in range(60, 70):
+        counted = Tally.full(objective_of(arrays(seed, models=5, labels=4, shape=(60,))))
+        moves = Moves(counted, range(5))
+        by_pairs = moves.ascend_pairs(moves.slide(counted.point(np.full(5, 0.2))))
+        gains.append(moves.ascend(by_pairs, np.random.default_rng(0)).value - by_pairs.value)
+    assert min(gains) >= 0
+    assert sum(gain > 0 for gain in gains) > 5
+
+
+def test_equally_good_weights_nearer_to_uniform_are_preferred(arrays: Callable[..., Any]) -> None:
+    [(name, maps, truth)] = arrays(11, models=2, cases=1, shape=(80,))
+    counted = Tally.full(objective_of([(name, [maps[0], maps[0], maps[1]], truth)]))
+    point = counted.point(np.array([0.6, 0, 0.4]))
+    nearer = Moves(counted, range(3)).toward_uniform(point)
+    assert nearer.value >= point.value
+    assert nearer.weights[0] == pytest.approx(nearer.weights[1], abs=1e-3)
+
+
+@pytest.fixture
+def _lazy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that goes nowhere from its starts."""
+    for name in ("ascend", "refine"):
+        monkeypatch.setattr(Moves, name, lambda moves, point, *_: point)
+
+
+@pytest.mark.usefixtures("_lazy")
+def test_what_is_claimed_of_pairs_is_seen_to_at_the_end(arrays: Callable[..., Any]) -> None:
+    for seed in range(60, 66):
+        objective = objective_of(arrays(seed, models=4, labels=4, shape=(60,)))
+        solution = maximise(objective)
+        counted = Tally.full(objective)
+        moves, end = Moves(counted, range(4)), counted.point(solution.weights)
+        assert solution.optimal_along_pairs
+        assert moves.improve(end, moves.pairs)[0] is end
+
+
+@pytest.mark.usefixtures("_lazy")
+def test_a_start_may_be_the_best_of_all(arrays: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exploration is led astray: every start leads to the worst model."""
+    objective = objective_of(arrays(54, models=4, labels=4, shape=(200,)))
+    values = [objective.value(vertex) for vertex in np.eye(4)]
+    worst = np.eye(4)[int(np.argmin(values))]
+    monkeypatch.setattr(Moves, "slide", lambda moves, point, *_: moves.tally.point(worst))
+    monkeypatch.setattr(Moves, "ascend", lambda moves, point, *_: point)
+    monkeypatch.setattr(Moves, "pairs", [], raising=False)
+    assert maximise(objective, random_starts=0).value >= max(values)
+
+
 def test_starts_and_climbs_are_shown_as_they_are_done(arrays: Callable[..., Any]) -> None:
     shown: list[int] = []
 

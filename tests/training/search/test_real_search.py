@@ -49,3 +49,4 @@ def test_a_search_is_interrupted_and_continued(nnunet, tmp_path):
     assert sorted(rates) == sorted(RATES)
     assert (nnunet.preprocessed / "ChordomaPlans.json").read_text() == plans
     assert not list((nnunet.folder / "results").rglob("ChordomaTrainerDice__*"))
+    assert not list(tmp_path.rglob("validation"))  # nobody would look at these predictions
