@@ -154,19 +154,20 @@ def test_walk_passes_over_intervals_too_short_to_be_hit(module: Any) -> None:
 def test_a_peak_too_narrow_to_be_hit_hides_no_other() -> None:
     """One just where the line is cut into parts: it must not make the parts with the summit look hopeless."""
     rng = np.random.default_rng(0)
-    scoring = Scoring.of("voxels", np.full((2, 2), 10_000), np.ones((2, 2), dtype=bool), np.array([1, 500]))
-    t = np.sort(np.concatenate((rng.random(1020), [0.5 - 1e-11, 0.5 + 1e-11])))  # three parts of [0, 1.5]
-    leave, enter = np.ones(1022, np.int32), np.zeros(1022, np.int32)  # from wrong to right, up to 0.8, then back
-    leave[t > 0.8], enter[t > 0.8] = 0, 1
-    peak = np.flatnonzero(np.abs(t - 0.5) < 1e-10)
-    leave[peak], enter[peak] = (5, 4), (4, 5)  # a case that counts 500 times
+    scoring = Scoring.of("voxels", np.full((2, 2), 10_000), np.ones((2, 2), dtype=bool), np.array([1, 2000]))
+    cut = 1 / 3  # 1022 changes make three parts
+    t = np.sort(np.concatenate((rng.random(1020), [cut - 1e-11, cut + 1e-11])))
+    leave, enter = np.ones(1022, np.int32), np.zeros(1022, np.int32)  # from wrong to right up to 0.9, then back
+    leave[t > 0.9], enter[t > 0.9] = 0, 1
+    peak = np.flatnonzero(np.abs(t - cut) < 1e-10)
+    leave[peak], enter[peak] = (5, 4), (4, 5)  # a voxel of a case that counts 2000 times
     start = np.array([5000, 5000, 5000, 5000])
-    rest = (start, scoring.cell, scoring.step, scoring.reference, scoring.share, 0.0, 1.5, 1e-9)
+    rest = (start, scoring.cell, scoring.step, scoring.reference, scoring.share, 0.0, 1.0, 1e-9)
     values, begin, end = kernels_numba.walk((t, leave, enter), *rest)
     every, every_begin, every_end = kernels_numpy.walk((t, leave, enter), *rest)
     found = values[end - begin > 1e-9].max()
     assert found == pytest.approx(every[every_end - every_begin > 1e-9].max(), abs=1e-12)
-    assert every.max() > found + 0.01
+    assert every.max() > found + 1e-5
 
 
 @BOTH

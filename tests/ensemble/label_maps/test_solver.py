@@ -17,7 +17,7 @@ from nnunet_chordoma.ensemble.label_maps import kernels, tally
 from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT, Moves
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.solver import Solution, maximise, refit
-from nnunet_chordoma.ensemble.label_maps.tally import Tally, objective_values
+from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, objective_values
 from nnunet_chordoma.ensemble.reading.compression import compress
 
 Case = tuple[str, list[NDArray[np.float32]], NDArray[np.integer]]
@@ -440,16 +440,18 @@ def test_what_is_claimed_of_pairs_is_seen_to_at_the_end(arrays: Callable[..., An
 def test_a_start_may_be_the_best_of_all(arrays: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Exploration is led astray, every start to the worst model, and nothing is climbed from there."""
     objective = objective_of(arrays(54, models=4, labels=4, shape=(200,)))
-    values = [objective.value(vertex) for vertex in [*np.eye(4), np.full(4, 0.25)]]
-    worst = np.eye(4)[int(np.argmin(values[:4]))]
-    monkeypatch.setattr(Moves, "slide", lambda moves, point, *_: moves.tally.point(worst))
+    best = maximise(objective)
+    worst = min(np.eye(4), key=objective.value)
+
+    def astray(moves: Moves, point: Point, *_: Any) -> Point:
+        return moves.tally.point(worst) if moves.tally.executor is None else point
+
+    monkeypatch.setattr(Moves, "ascend", astray)
     monkeypatch.setattr(Moves, "improve", lambda moves, point, *_: (point, True))
     for name in ("ascend_pairs", "toward_uniform"):
         monkeypatch.setattr(Moves, name, lambda moves, point, *_: point)
-    given = np.array([0.4, 0.3, 0.2, 0.1])
-    assert objective.value(given) > min(values)
-    best = max(objective.value(given), *values)
-    assert maximise(objective, random_starts=0, extra_starts=[given]).value == best
+    assert best.value > objective.value(np.full(4, 0.25)) > objective.value(worst)
+    assert maximise(objective, random_starts=0, extra_starts=[best.weights]).value == best.value
 
 
 def test_starts_and_climbs_are_shown_as_they_are_done(arrays: Callable[..., Any]) -> None:
