@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.compiled import compiled
+from nnunet_chordoma.compilation import compiled
 from nnunet_chordoma.ensemble.label_maps.soften_numba import gather, pull, soften
 from nnunet_chordoma.ensemble.label_maps.trace_numba import trace
 from nnunet_chordoma.ensemble.label_maps.walk_numba import walk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.compiled import compiled
+from nnunet_chordoma.compilation import compiled
 
 TILE = 4096
 """Voxels handled at a time: what is found out about them stays in the processor's cache."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.compiled import compiled
+from nnunet_chordoma.compilation import compiled
 
 EVENTS_PER_PART = 256
 MOST_PARTS, MOST_CELLS = 2048, 1 << 19

@@ -1,11 +1,7 @@
-"""How the loops over voxels are compiled, and what they share."""
+"""What the compiled loops share: unsigned numbers, and bits counted in one instruction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -14,17 +10,6 @@ from numba.extending import intrinsic
 U8, U64 = np.uint8, np.uint64
 ONE, THREE, SIX, EIGHT, LAST, BYTE = U64(1), U64(3), U64(6), U64(8), U64(63), U64(255)
 """Unsigned, because numba looks whether a signed index is negative."""
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled once per machine; without a writable folder for that, once per process."""
-    options = {"nogil": True, "error_model": "numpy"}
-    result: Callable[..., Any]
-    try:
-        result = numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        result = numba.njit(**options)(function)
-    return result
 
 
 @intrinsic

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_chordoma.evaluation.surface.jit import LAST, ONE, U8, U64, compiled, leading_zeros, trailing_zeros
+from nnunet_chordoma.compilation import compiled
+from nnunet_chordoma.evaluation.surface.jit import LAST, ONE, U8, U64, leading_zeros, trailing_zeros
 
 SEEN = 63
 """Corners to either side of which the bits are looked at along a row."""

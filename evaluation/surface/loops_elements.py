@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_chordoma.evaluation.surface.jit import BYTE, EIGHT, LAST, ONE, SIX, THREE, U8, U64, compiled, trailing_zeros
+from nnunet_chordoma.compilation import compiled
+from nnunet_chordoma.evaluation.surface.jit import BYTE, EIGHT, LAST, ONE, SIX, THREE, U8, U64, trailing_zeros
 
 
 @compiled

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from nnunet_chordoma.evaluation import surface
 from nnunet_chordoma.evaluation.metrics import PreparedReference
-from nnunet_chordoma.evaluation.surface import compiled, jit, reference, reference_order, vectorised
+from nnunet_chordoma.evaluation.surface import compiled, reference, reference_order, vectorised
 from nnunet_chordoma.evaluation.surface.grouping import Group, group_values
 from nnunet_chordoma.evaluation.surface.neighbourhood import neighbourhood
 from nnunet_chordoma.evaluation.surface.reference import ReferenceMap
@@ -379,15 +379,3 @@ def test_numpy_takes_over_where_numba_is_missing(monkeypatch):
         assert reference.default_kernels() is vectorised
     finally:
         reference.default_kernels.cache_clear()
-
-
-def test_loops_are_compiled_without_a_place_to_keep_them(monkeypatch):
-    original = jit.numba.njit
-
-    def nowhere(**options):
-        if options.pop("cache", False):
-            raise RuntimeError("cannot cache function: no locator available")
-        return original(**options)
-
-    monkeypatch.setattr(jit.numba, "njit", nowhere)
-    assert jit.compiled(lambda x: x + 1)(2) == 3
