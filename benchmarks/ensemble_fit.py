@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from probability_phantom import CASES, MODELS, PAPER_SIZE, Phantom, write_phantom
 from processes import Measured, measure, script
 
+from nnunet_chordoma.cases import label_map_files
+from nnunet_chordoma.ensemble.inputs import find_cases
 from nnunet_chordoma.ensemble.reading.reading_pass import compress_files
 from nnunet_chordoma.ensemble.reading.work_folder import WorkFolder
 from nnunet_chordoma.ensemble.soft.adam import LEARNING_RATE, AdamAscent, ascend
 from nnunet_chordoma.ensemble.soft.objective import SoftIoU
 from nnunet_chordoma.images import read_label_map
 from nnunet_chordoma.labels import CHORDOMA
-from nnunet_chordoma.probabilities import find_probability_maps
 
 TOLERANCE = 1e-8
 READING, MEMORY_GB, FASTER = 1.3, 2.5, 100.0
@@ -82,9 +83,7 @@ def ascend_on_full_maps(phantom: Phantom, steps: int) -> tuple[float, float]:
 
 
 def ascent_to_the_end(phantom: Phantom) -> AdamAscent:
-    found = [find_probability_maps(name, folder) for name, folder in phantom.models.items()]
-    maps = {case: [of_model[case] for of_model in found] for case in phantom.cases}
-    references = {case: phantom.references / f"{case}.nii.gz" for case in phantom.cases}
+    maps, references = find_cases(phantom.models), label_map_files(phantom.references, "references")
     with WorkFolder() as work:
         cases, _ = compress_files(maps, references, CHORDOMA, work)
         return ascend(SoftIoU(tuple(case.soft for case in cases)), tolerance=TOLERANCE)

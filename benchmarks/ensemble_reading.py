@@ -24,11 +24,12 @@ from pathlib import Path
 import numpy as np
 from probability_phantom import CASES, MODELS, PAPER_SIZE, Phantom, write_phantom
 
+from nnunet_chordoma.cases import label_map_files
+from nnunet_chordoma.ensemble.inputs import find_cases
 from nnunet_chordoma.ensemble.reading.reading_pass import BUDGET_BYTES, compress_files
 from nnunet_chordoma.ensemble.reading.work_folder import WorkFolder
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.npz_stream import INFLATER
-from nnunet_chordoma.probabilities import find_probability_maps
 
 GOAL_RATIO, GOAL_BYTES = 1.3, 2_500_000_000
 
@@ -55,9 +56,7 @@ def read_with_numpy(phantom: Phantom) -> Measured:
 
 def read_with_the_pass(phantom: Phantom, workers: int | None, budget_bytes: int, output: Path) -> Measured:
     start, cpu_start = time.perf_counter(), time.process_time()
-    found = [find_probability_maps(name, folder) for name, folder in phantom.models.items()]
-    maps = {case: [of_model[case] for of_model in found] for case in phantom.cases}
-    references = {case: phantom.references / f"{case}.nii.gz" for case in phantom.cases}
+    maps, references = find_cases(phantom.models), label_map_files(phantom.references, "references")
     with WorkFolder(output) as work:
         cases, _ = compress_files(maps, references, CHORDOMA, work, budget_bytes, workers)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start

@@ -14,7 +14,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.cases import common_scheme, label_map_files, require_cases
 from nnunet_chordoma.ensemble.comparison.counts import AVERAGE, STAPLE, VOTE, Comparison
 from nnunet_chordoma.ensemble.comparison.fitted import FittedWeights, best_on_validation
-from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, require_model_count
+from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, read_reference, require_model_count
 from nnunet_chordoma.ensemble.prediction.fusion import (
     Fusion,
     MeanFusion,
@@ -25,7 +25,6 @@ from nnunet_chordoma.ensemble.prediction.fusion import (
 )
 from nnunet_chordoma.ensemble.prediction.stream import Sink, run, threads_per_worker
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.images import read_label_map
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.probabilities import ProbabilityMaps
 
@@ -104,13 +103,8 @@ def _titles(fitted: Sequence[FittedWeights]) -> list[str]:
 
 
 def _count(job: _Job) -> _Counts:
-    truth = read_label_map(job.reference).array.ravel()
+    truth = read_reference(job.maps[0].case, job.reference, job.scheme).ravel()
     labels, voxels = len(job.scheme), math.prod(job.maps[0].geometry().size)
-    if truth.max() >= labels:
-        raise ChordomaError(
-            f"case '{job.maps[0].case}': {job.reference}: expected labels 0 to {labels - 1} "
-            f"({', '.join(job.scheme.names)}), found {truth.max()}; check the reference folder"
-        )
     models, mean = ModelLabels(len(job.maps), voxels), MeanMap(labels, voxels)
     average = MeanFusion(voxels)
     optima = [MeanFusion(voxels, weights) for weights in job.weights]

@@ -22,6 +22,7 @@ from nnunet_chordoma.ensemble.soft.adam import ascend
 from nnunet_chordoma.ensemble.soft.exact import SoftOptimum, maximise_soft
 from nnunet_chordoma.ensemble.soft.objective import SoftIoU
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
+from nnunet_chordoma.ensemble.worth.held_out import uniform
 from nnunet_chordoma.ensemble.worth.refits import appraise
 from nnunet_chordoma.ensemble.worth.shrinkage import Shrinkage, shrink
 from nnunet_chordoma.errors import ChordomaError
@@ -83,7 +84,7 @@ def fit_compressed(
         search=search,
         shrunk=shrunk,
         optimal=candidate(objective, soft, weights),
-        average=candidate(objective, soft, np.full(len(names), 1 / len(names))),
+        average=candidate(objective, soft, uniform(len(names))),
         models=tuple(candidate(objective, soft, vertex) for vertex in np.eye(len(names))),
         soft_weights=tuple(float(value) for value in soft_optimum.weights),
         soft=candidate(objective, soft, soft_optimum.weights),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import is_volume, read_geometry, stem
+from nnunet_chordoma.images import is_volume, read_geometry, read_label_map, stem
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.probabilities import ProbabilityMaps, find_probability_maps
 
@@ -119,6 +122,17 @@ def check_grids(maps: Sequence[ProbabilityMaps], scheme: LabelScheme, reference:
                 "probabilities the grid of the label map beside them"
             )
     return grid
+
+
+def read_reference(case: str, path: Path, scheme: LabelScheme) -> NDArray[np.uint8]:
+    """Reference labels (z, y, x) of a case; raises ChordomaError for a label that the scheme does not have."""
+    labels = read_label_map(path).array
+    if labels.max() >= len(scheme):
+        raise ChordomaError(
+            f"case '{case}': {path}: expected labels 0 to {len(scheme) - 1} ({', '.join(scheme.names)}), "
+            f"found {labels.max()}; check the reference folder"
+        )
+    return labels.astype(np.uint8)
 
 
 def _and_more(cases: Sequence[str]) -> str:

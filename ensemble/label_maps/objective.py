@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.combination import combine, label_map
 from nnunet_chordoma.ensemble.label_maps.contests import contests_of
-from nnunet_chordoma.ensemble.label_maps.scoring import POOLS, RIGHT, WRONG, Pool, Scoring
+from nnunet_chordoma.ensemble.label_maps.scoring import (
+    RIGHT,
+    WRONG,
+    Pool,
+    Scoring,
+    of_classes,
+    repeats_of,
+    require_pool,
+)
 from nnunet_chordoma.ensemble.reading.compression import CompressedCase, blocks
 from nnunet_chordoma.errors import ChordomaError
 
@@ -53,8 +61,7 @@ class LabelMapIoU:
         shapes = {case.probabilities.shape[:2] for case in self.cases}
         if len(shapes) > 1:
             raise ChordomaError(f"expected the same numbers of models and labels in every case, found {sorted(shapes)}")
-        if self.pool not in POOLS:
-            raise ChordomaError(f"expected pool {' or '.join(POOLS)}, found '{self.pool}'")
+        require_pool(self.pool)
         self._check_classes()
         self._check_multiplicity()
 
@@ -69,8 +76,7 @@ class LabelMapIoU:
     @property
     def repeats(self) -> NDArray[np.int64]:
         """How many times each case counts (case,)."""
-        once = (1,) * len(self.cases)
-        return np.array(once if self.multiplicity is None else self.multiplicity, dtype=np.int64)
+        return repeats_of(self.multiplicity, len(self.cases))
 
     @property
     def reference(self) -> NDArray[np.int64]:
@@ -85,9 +91,7 @@ class LabelMapIoU:
     @property
     def counted(self) -> NDArray[np.bool_]:
         """Which (case, label) enter the objective."""
-        chosen = np.zeros(self.labels, dtype=bool)
-        chosen[slice(None) if self.classes is None else list(self.classes)] = True
-        return np.asarray(~self.absent & chosen & (self.repeats > 0)[:, None])
+        return of_classes(~self.absent, self.classes) & (self.repeats > 0)[:, None]
 
     @property
     def scoring(self) -> Scoring:

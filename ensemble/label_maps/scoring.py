@@ -8,12 +8,31 @@ from typing import Literal, TypeAlias, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.errors import ChordomaError
+
 Pool: TypeAlias = Literal["cases", "voxels"]
 POOLS: tuple[str, ...] = get_args(Pool)
 
 RIGHT, WRONG = 0, 1
 
 Number = TypeVar("Number", np.int64, np.float64)
+
+
+def require_pool(pool: str) -> None:
+    if pool not in POOLS:
+        raise ChordomaError(f"expected pool {' or '.join(POOLS)}, found '{pool}'")
+
+
+def repeats_of(multiplicity: tuple[int, ...] | None, cases: int) -> NDArray[np.int64]:
+    """How many times each case counts (case,); None: once."""
+    return np.array((1,) * cases if multiplicity is None else multiplicity, dtype=np.int64)
+
+
+def of_classes(present: NDArray[np.bool_], classes: tuple[int, ...] | None) -> NDArray[np.bool_]:
+    """Of the labels that references have (case, label), those of the classes that count; None: all."""
+    chosen = np.zeros(present.shape[1], dtype=bool)
+    chosen[slice(None) if classes is None else list(classes)] = True
+    return np.asarray(present & chosen)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ class MeanFusion:
         return self._running.label_map()
 
 
-class VoteFusion:
-    """The label that most models give; see `vote`."""
+class _OfLabelMaps:
+    """What the models' label maps are combined from; voxels that these leave open go by the mean of probabilities."""
 
     def __init__(self, models: ModelLabels, mean: MeanMap) -> None:
         self._models, self._mean = models, mean
@@ -88,20 +88,17 @@ class VoteFusion:
     @property
     def sinks(self) -> Sequence[Sink]:
         return (self._models, self._mean)
+
+
+class VoteFusion(_OfLabelMaps):
+    """The label that most models give; see `vote`."""
 
     def label_map(self) -> NDArray[np.uint8]:
         return vote(self._models.labels, self._mean.values)
 
 
-class StapleFusion:
+class StapleFusion(_OfLabelMaps):
     """The label that is most probable by the models' estimated performance; see `staple`."""
-
-    def __init__(self, models: ModelLabels, mean: MeanMap) -> None:
-        self._models, self._mean = models, mean
-
-    @property
-    def sinks(self) -> Sequence[Sink]:
-        return (self._models, self._mean)
 
     def label_map(self) -> NDArray[np.uint8]:
         return staple(self._models.labels, vote(self._models.labels, self._mean.values), len(self._mean.values))

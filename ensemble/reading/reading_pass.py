@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.ensemble.inputs import read_reference
 from nnunet_chordoma.ensemble.reading.agreement import Agreement, Decision
 from nnunet_chordoma.ensemble.reading.case_reader import Blocks, Buffers, CaseReader, Keep, what_to_keep
 from nnunet_chordoma.ensemble.reading.compression import CompressedCase
@@ -27,7 +28,6 @@ from nnunet_chordoma.ensemble.results import CaseSource
 from nnunet_chordoma.ensemble.soft.statistics import SoftAccumulator
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256
-from nnunet_chordoma.images import read_label_map
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.probabilities import ProbabilityMaps
 
@@ -139,19 +139,14 @@ def _read_case(
 
 def _reference_labels(name: str, maps: ProbabilityMaps, reference: Path, scheme: LabelScheme) -> NDArray[np.uint8]:
     """Labels (voxel,) of the reference, which has the shape of the probabilities and no other labels than theirs."""
-    labels = read_label_map(reference).array
+    labels = read_reference(name, reference, scheme)
     expected = maps.shape()[1:]
     if labels.shape != expected:
         raise ChordomaError(
             f"case '{name}': {reference}: expected the grid of {maps.npz}, {expected} voxels (z, y, x), "
             f"found {labels.shape}; predictions and references must share the original grid"
         )
-    if labels.max() >= len(scheme):
-        raise ChordomaError(
-            f"case '{name}': {reference}: expected labels 0 to {len(scheme) - 1} "
-            f"({', '.join(scheme.names)}), found {labels.max()}; check the reference folder"
-        )
-    return labels.reshape(-1).astype(np.uint8)
+    return labels.reshape(-1)
 
 
 def _share(voxels: int, models: int, budget_bytes: int, workers: int | None) -> tuple[int, int]:

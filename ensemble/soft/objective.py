@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.scoring import POOLS, Pool
+from nnunet_chordoma.ensemble.label_maps.scoring import Pool, of_classes, repeats_of, require_pool
 from nnunet_chordoma.ensemble.soft.statistics import SoftStatistics
 from nnunet_chordoma.errors import ChordomaError
 
@@ -75,8 +75,7 @@ class SoftIoU:
         shapes = {case.intersection.shape for case in self.statistics}
         if len(shapes) > 1:
             raise ChordomaError(f"expected the same numbers of models and labels in every case, found {sorted(shapes)}")
-        if self.pool not in POOLS:
-            raise ChordomaError(f"expected pool {' or '.join(POOLS)}, found '{self.pool}'")
+        require_pool(self.pool)
         if self.classes is not None and not all(0 <= label < self.labels for label in self.classes):
             found = ", ".join(map(str, self.classes))
             raise ChordomaError(f"expected classes between 0 and {self.labels - 1} to count, found {found}")
@@ -99,8 +98,7 @@ class SoftIoU:
     @property
     def repeats(self) -> NDArray[np.int64]:
         """How many times each case counts (case,)."""
-        once = (1,) * len(self.statistics)
-        return np.array(once if self.multiplicity is None else self.multiplicity, dtype=np.int64)
+        return repeats_of(self.multiplicity, len(self.statistics))
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -149,9 +147,7 @@ class SoftIoU:
 
     @property
     def _countable(self) -> NDArray[np.bool_]:
-        chosen = np.zeros(self.labels, dtype=bool)
-        chosen[slice(None) if self.classes is None else list(self.classes)] = True
-        return (np.stack([case.reference for case in self.statistics]) > 0) & chosen
+        return of_classes(np.stack([case.reference for case in self.statistics]) > 0, self.classes)
 
     def _check_multiplicity(self, multiplicity: tuple[int, ...]) -> None:
         whole = all(int(number) == number and number >= 0 for number in multiplicity)

@@ -23,10 +23,9 @@ from nnunet_chordoma.ensemble.worth.held_out import (
     Unavailable,
     Weights,
     leave_one_out,
-    mean_iou,
     uniform,
 )
-from nnunet_chordoma.ensemble.worth.shrinkage import Shrinkage, choose_shrinkage, shrink
+from nnunet_chordoma.ensemble.worth.shrinkage import Shrinkage, choose_shrinkage, shrink, shrunk_folds
 
 Progress: TypeAlias = Callable[[Sequence[Any], str], Any]
 """Wraps a list of refits, given what they are for."""
@@ -116,20 +115,6 @@ def appraise(
             progress=wrapped("refitting to resampled patients"),
         )
     return Worth(held_out, resampled, shrinkage)
-
-
-def shrunk_folds(left_out: LeaveOneOut, cases: Sequence[str], judge: Judge) -> LeaveOneOut:
-    """Each fold with its weights drawn toward equal ones by the amount that the other folds choose."""
-    position = {case: index for index, case in enumerate(cases)}
-    folds = []
-    for fold in left_out.folds:
-        others = replace(left_out, folds=tuple(other for other in left_out.folds if other is not fold))
-        chosen = choose_shrinkage(others, cases, judge)
-        amount = chosen.amount if isinstance(chosen, Shrinkage) else 0.0
-        weights = shrink(np.array(fold.weights), amount)
-        reached = mean_iou(judge(weights, [position[case] for case in fold.cases]))
-        folds.append(replace(fold, weights=tuple(float(value) for value in weights), optimal=reached))
-    return replace(left_out, folds=tuple(folds))
 
 
 def _shrunk(fit: Fit, amount: float) -> Fit:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from nnunet_chordoma.ensemble.worth.held_out import EQUAL, Evaluate, LeaveOneOut, Unavailable, Weights, mean_iou
+from nnunet_chordoma.ensemble.worth.held_out import EQUAL, Evaluate, Fold, LeaveOneOut, Unavailable, Weights, mean_iou
 
 AMOUNTS = tuple(step / 10 for step in range(11))
 
@@ -51,13 +51,27 @@ def choose_shrinkage(
     """
     if isinstance(left_out, Unavailable):
         return left_out
-    position = {case: index for index, case in enumerate(cases)}
     values = []
     for amount in amounts:
-        of_patients = [
-            mean_iou(evaluate(shrink(np.array(fold.weights), amount), [position[case] for case in fold.cases]))
-            for fold in left_out.folds
-        ]
+        of_patients = [_shrunk(fold, amount, cases, evaluate).optimal for fold in left_out.folds]
         values.append(float(np.mean(of_patients)))
     chosen = max(amount for amount, value in zip(amounts, values, strict=True) if value >= max(values) - EQUAL)
     return Shrinkage(chosen, tuple(amounts), tuple(values))
+
+
+def shrunk_folds(left_out: LeaveOneOut, cases: Sequence[str], evaluate: Evaluate) -> LeaveOneOut:
+    """Each fold with its weights drawn toward equal ones by the amount that the other folds choose."""
+    folds = []
+    for fold in left_out.folds:
+        others = replace(left_out, folds=tuple(other for other in left_out.folds if other is not fold))
+        chosen = choose_shrinkage(others, cases, evaluate)
+        amount = chosen.amount if isinstance(chosen, Shrinkage) else 0.0
+        folds.append(_shrunk(fold, amount, cases, evaluate))
+    return replace(left_out, folds=tuple(folds))
+
+
+def _shrunk(fold: Fold, amount: float, cases: Sequence[str], evaluate: Evaluate) -> Fold:
+    """A fold with its weights drawn toward equal ones, and what they reach there."""
+    weights = shrink(np.array(fold.weights), amount)
+    reached = mean_iou(evaluate(weights, [cases.index(case) for case in fold.cases]))
+    return replace(fold, weights=tuple(float(value) for value in weights), optimal=reached)

@@ -1,6 +1,6 @@
 """Loops compiled where nothing can be kept."""
 
-import numba.typed  # noqa: F401 - which numba else imports at the first call, compiling parts of its own
+from numba.typed import Dict  # noqa: F401 - which numba else imports at the first call, compiling parts of its own
 
 from nnunet_chordoma import compilation
 
