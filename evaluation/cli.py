@@ -120,7 +120,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV and Markdown."""
-    from nnunet_chordoma.evaluation.report import write_report
+    from nnunet_chordoma.evaluation.report.write import write_report
 
     index = write_report(scores, output, images=images, title=title, shown_model=picture_model)
     console.console().print(f"wrote {index}", soft_wrap=True, markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.inputs import read_labels, require_same_grid
-from nnunet_chordoma.evaluation.pictures import View, draw_views
+from nnunet_chordoma.evaluation.report.figures.slice_views import View, draw_views
 from nnunet_chordoma.evaluation.sidecar import ScoredFiles, Sidecar
 from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, has_reference, unique
 from nnunet_chordoma.files import sha256

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.image import imread
 
 from nnunet_chordoma.evaluation.definitions import metric_named
-from nnunet_chordoma.evaluation.pictures import (
+from nnunet_chordoma.evaluation.report.figures.distributions import axis_limits
+from nnunet_chordoma.evaluation.report.figures.slice_views import (
     direction_letters,
     draw_views,
     edge_letters,
@@ -16,7 +17,6 @@ from nnunet_chordoma.evaluation.pictures import (
     slice_place,
     upright,
 )
-from nnunet_chordoma.evaluation.plots import axis_limits
 from nnunet_chordoma.evaluation.style import structure_colours
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image

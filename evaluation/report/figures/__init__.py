@@ -1,0 +1,1 @@
+"""What the report draws: every function returns bytes with words that say what they show."""

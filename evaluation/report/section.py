@@ -1,0 +1,25 @@
+"""What every section of the page has."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under its own heading.
+
+    `template` lays out `content`, a dataclass of text and data URIs, which it sees under that name; `anchor` is the
+    section's place in the page's address.
+    """
+
+    anchor: str
+    title: str
+    template: str
+    content: object
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Bytes as an address, so that the page needs no other file."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
