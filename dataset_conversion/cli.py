@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnunet_chordoma import console
+from nnunet_chordoma.dataset_conversion.export.options import TOLERANCE_MM, ExportOptions, ExportRequest, Format, Holes
 from nnunet_chordoma.errors import ChordomaError
 
 if TYPE_CHECKING:
@@ -280,6 +281,52 @@ def cohort(
     if out is not None:
         for path in write_cohort_tables(tables, out):
             typer.echo(str(path))
+
+
+@app.command(epilog=console.EPILOG)
+def export(
+    predictions: Annotated[
+        list[Path], typer.Argument(metavar="PREDICTION...", help="Folders of predictions, or single CASE.nii.gz.")
+    ],
+    conversion: Annotated[
+        Path, typer.Option(metavar="DIR", help="Converted dataset that the predictions were made for.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for one folder per case.")],
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", help="What to write; may be repeated.", show_default="rtstruct"),
+    ] = None,
+    ct: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the original DICOM lies, for rtstruct and seg."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Map label maps back by nearest neighbour instead of probabilities.")
+    ] = False,
+    holes: Annotated[Holes, typer.Option(help="How an RTSTRUCT stores contours with holes.")] = Holes.KEYHOLE,
+    tolerance_mm: Annotated[
+        float, typer.Option(metavar="MM", help="How far contours may be from those traced, to save points.")
+    ] = TOLERANCE_MM,
+    force: Annotated[
+        bool, typer.Option("--force", help="Export though contours differ from the label map (Dice below 0.98).")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was exported before.")] = False,
+    workers: Workers = WORKERS,
+) -> None:
+    """Bring predictions back to the original CT, as drafts: RTSTRUCT, DICOM SEG or label map.
+
+    Every file is read back and compared before it is put in place. Ends with status 3 if cases could not be exported;
+    the reasons are listed.
+    """
+    from nnunet_chordoma.dataset_conversion.export.export import export_cases
+    from nnunet_chordoma.dataset_conversion.export.export_summary import print_export
+
+    wanted = tuple(dict.fromkeys(formats or (Format.RTSTRUCT,)))
+    options = ExportOptions(wanted, labels, holes, tolerance_mm)
+    result = export_cases(ExportRequest(tuple(predictions), conversion, out, options, ct, force, overwrite, workers))
+    print_export(result, out)
+    if result.failed:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _sources(

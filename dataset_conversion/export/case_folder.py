@@ -1,0 +1,75 @@
+"""The folder of an exported case: what may be replaced, what is finished already, how new files get into it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunet_chordoma.dataset_conversion.export.export_record import (
+    FILE_NAME,
+    ExportRecord,
+    read_export_record,
+    write_export_record,
+)
+from nnunet_chordoma.dataset_conversion.export.options import Format
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import ASIDE
+
+
+def finished(folder: Path, fingerprint: str) -> ExportRecord | None:
+    """The record of what lies in `folder`, if it was made from the same inputs in the same way."""
+    try:
+        record = read_export_record(folder / FILE_NAME)
+    except ChordomaError:
+        return None
+    return record if record.fingerprint == fingerprint else None
+
+
+def require_free(folder: Path, known: ExportRecord | None, overwrite: bool) -> None:
+    """Raise ChordomaError if files of another prediction, or files that were changed, lie there and may not go.
+
+    A folder holds one prediction, so that files in other formats than those to be written count too.
+    """
+    if overwrite:
+        return
+    for kind in Format:
+        path = folder / kind.file_name
+        if path.exists() and (known is None or not known.intact(folder, [kind])):
+            raise ChordomaError(
+                f"case '{folder.name}': {path} exists, from another prediction, with other options or changed "
+                "since; add --overwrite to replace it, or choose another -o"
+            )
+
+
+@contextmanager
+def built_aside(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` for files that are not proved yet; it is removed in the end."""
+    aside = folder.with_name(f"{ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{folder.name}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_in_place(aside: Path, folder: Path, record: ExportRecord) -> None:
+    """Move what was built into the folder of the case and remove what the record does not name; it comes last."""
+    folder.mkdir(exist_ok=True)
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    for kind in Format:
+        if (aside / kind.file_name).exists():
+            (aside / kind.file_name).replace(folder / kind.file_name)
+        elif kind.value not in record.written_sha256:
+            (folder / kind.file_name).unlink(missing_ok=True)
+    write_export_record(folder / FILE_NAME, record)
+
+
+def sweep(out: Path) -> None:
+    """Remove what commands that were killed left behind."""
+    for path in out.glob(f"{ASIDE}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)

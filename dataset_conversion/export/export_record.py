@@ -1,0 +1,108 @@
+"""export.json in the folder of an exported case: what it was made of, how, and what the proof found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from nnunet_chordoma.dataset_conversion.export.options import Format, Holes
+from nnunet_chordoma.dataset_conversion.export.proof import StructureProof
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_document, sha256, write_document
+from nnunet_chordoma.labels import CHORDOMA
+
+SCHEMA, VERSION = "chordoma-export", 1
+FILE_NAME = "export.json"
+
+
+@dataclass(frozen=True)
+class ContourCounts:
+    """Of one structure: contours and points that were written, and contours dropped as too small."""
+
+    contours: int
+    points: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """See the module.
+
+    `fingerprint` stands for inputs, options and code, `made` is the date that the DICOM objects carry.
+    `written_sha256` holds the files by format. `proof` is that of the RTSTRUCT, empty if none was written; SEG and
+    label map are exact or not written. `failed` names structures below the least Dice that were exported all the same.
+    """
+
+    case: str
+    fingerprint: str
+    description: str
+    made: datetime
+    labels: bool
+    holes: Holes
+    tolerance_mm: float
+    prediction_sha256: Mapping[str, str]
+    volumes_cm3: Mapping[str, float]
+    absent: tuple[str, ...]
+    proof: tuple[StructureProof, ...]
+    counts: Mapping[str, ContourCounts]
+    failed: tuple[str, ...]
+    uids: Mapping[str, str]
+    written_sha256: Mapping[str, str]
+
+    def intact(self, folder: Path, formats: Iterable[Format]) -> bool:
+        """Whether the files of these formats lie in `folder` as they were written."""
+        return all(
+            (folder / kind.file_name).is_file()
+            and sha256(folder / kind.file_name) == self.written_sha256.get(kind.value)
+            for kind in formats
+        )
+
+
+def write_export_record(path: Path, record: ExportRecord) -> None:
+    content = {
+        "case": record.case,
+        "fingerprint": record.fingerprint,
+        "description": record.description,
+        "made": record.made.isoformat(),
+        "labels_only": record.labels,
+        "holes": record.holes.value,
+        "tolerance_mm": record.tolerance_mm,
+        "prediction_sha256": dict(record.prediction_sha256),
+        "volumes_cm3": dict(record.volumes_cm3),
+        "absent": list(record.absent),
+        "proof": [proof.to_json() for proof in record.proof],
+        "contours": {name: asdict(counts) for name, counts in record.counts.items()},
+        "failed": list(record.failed),
+        "uids": dict(record.uids),
+        "written_sha256": dict(record.written_sha256),
+    }
+    write_document(path, SCHEMA, VERSION, CHORDOMA, content)
+
+
+def read_export_record(path: Path) -> ExportRecord:
+    """Read what `write_export_record` wrote; raises ChordomaError if it is missing, malformed or of another version."""
+    _, content = read_document(path, SCHEMA, VERSION)
+    try:
+        return ExportRecord(
+            case=content["case"],
+            fingerprint=content["fingerprint"],
+            description=content["description"],
+            made=datetime.fromisoformat(content["made"]),
+            labels=content["labels_only"],
+            holes=Holes(content["holes"]),
+            tolerance_mm=float(content["tolerance_mm"]),
+            prediction_sha256=content["prediction_sha256"],
+            volumes_cm3=content["volumes_cm3"],
+            absent=tuple(content["absent"]),
+            proof=tuple(
+                StructureProof(p["name"], p["volume_cm3"], p["written_cm3"], p["dice"]) for p in content["proof"]
+            ),
+            counts={name: ContourCounts(**counts) for name, counts in content["contours"].items()},
+            failed=tuple(content["failed"]),
+            uids=content["uids"],
+            written_sha256=content["written_sha256"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ChordomaError(f"{path}: incomplete ({error!r}); export the case again with --overwrite") from None

@@ -1,0 +1,63 @@
+"""Who made an export from what: unique identifiers, and a description in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nnunet_chordoma import __version__
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_json
+
+UID_ROOT = "2.25.156689071122320863808189190720846715929."
+"""Root of this project's UIDs: derived from a UUID, as ITU-T X.667 allows without registration."""
+
+MANUFACTURER = "nnunet-chordoma"
+DRAFT = "DRAFT - not for clinical use"
+ENSEMBLE_FILE, ENSEMBLE_SCHEMA = "ensemble.json", "chordoma-ensemble-predictions"
+
+SHORT_STRING, LONG_STRING, SHORT_TEXT = 16, 64, 1024
+"""Most characters of DICOM's value representations SH, LO and ST (PS3.5, table 6.2-1)."""
+
+
+def uid(role: str, inputs: Iterable[str]) -> str:
+    """A UID of this project: the same for the same role and inputs, another one if anything differs."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(UID_ROOT, entropy_srcs=["\n".join((role, *inputs))]))
+
+
+def models_behind(folder: Path, case: str) -> str:
+    """In words, which models predicted a case and with which weights: from the ensemble's record in its folder.
+
+    Without one the name of the folder has to do. Raises ChordomaError for a record that cannot be read.
+    """
+    path = folder / ENSEMBLE_FILE
+    if not path.is_file():
+        return f"predictions '{folder.resolve().name}'"
+    content = read_json(path)
+    entry: Any = None
+    if isinstance(content, dict) and content.get("schema") == ENSEMBLE_SCHEMA:
+        entry = content.get("cases", {}).get(case)
+    if not isinstance(entry, dict):
+        return f"predictions '{folder.resolve().name}'"
+    try:
+        weights = [(str(name), float(weight)) for name, weight in entry["weights"].items()]
+        rule = str(entry["rule"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ChordomaError(f"case '{case}': no rule and weights in {path}; predict it again") from None
+    listed = ", ".join(f"{name} {weight:.4g}" for name, weight in weights if weight > 0)
+    return f"ensemble ({rule}) of {listed}"
+
+
+def describe(models: str, way: str) -> str:
+    """Text of at most `SHORT_TEXT` characters: what this is not for, what made it and how."""
+    text = f"{DRAFT}. Predicted by {models}. {way} {MANUFACTURER} {__version__}, research use only."
+    return fitting(text, SHORT_TEXT)
+
+
+def fitting(text: str, most: int) -> str:
+    """ASCII text without the separator of values, cut to `most` characters."""
+    plain = text.encode("ascii", "replace").decode().replace("\\", "/")
+    return plain if len(plain) <= most else plain[: most - 3] + "..."

@@ -1,0 +1,61 @@
+"""What an export can be asked for. Light, since the command line reads it for its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+TOLERANCE_MM = 0.1
+LARGEST_TOLERANCE_MM = 1.0
+
+
+class Format(str, Enum):
+    """Kinds of files, and what they are called in the folder of a case."""
+
+    RTSTRUCT = "rtstruct"
+    SEG = "seg"
+    NIFTI = "nifti"
+
+    @property
+    def file_name(self) -> str:
+        return {"rtstruct": "rtstruct.dcm", "seg": "seg.dcm", "nifti": "labels.nii.gz"}[self.value]
+
+    @property
+    def is_dicom(self) -> bool:
+        return self is not Format.NIFTI
+
+
+class Holes(str, Enum):
+    """How a contour with a hole is stored: as one line that runs in and out, or as contours combined by XOR."""
+
+    KEYHOLE = "keyhole"
+    XOR = "xor"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What decides the content of an export besides its inputs.
+
+    `labels` maps label maps back by nearest neighbour instead of probabilities. `tolerance_mm` is how far a simplified
+    contour may leave the one that was traced.
+    """
+
+    formats: tuple[Format, ...] = (Format.RTSTRUCT,)
+    labels: bool = False
+    holes: Holes = Holes.KEYHOLE
+    tolerance_mm: float = TOLERANCE_MM
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """`chordoma-convert export` as it was asked for; `ct` holds the DICOM of all cases."""
+
+    predictions: tuple[Path, ...]
+    conversion: Path
+    out: Path
+    options: ExportOptions
+    ct: Path | None = None
+    force: bool = False
+    overwrite: bool = False
+    workers: int = 1
