@@ -177,7 +177,7 @@ def report(pair: Pair, tools: list[Tool], times: dict[str, Times], scores: dict[
     for tool in tools:
         of = times[tool.name]
         cells = [
-            f"{1e3 * mine:.1f} ({theirs / mine:.1f})"
+            f"{1e3 * mine:.1f} ({theirs / mine:.3g})"
             for mine, theirs in (
                 (of.next_model, slow.next_model),
                 (of.one_model, slow.one_model),

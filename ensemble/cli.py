@@ -157,6 +157,14 @@ def predict(
         ),
     ] = False,
     workers: Annotated[int, typer.Option(help="Cases predicted at a time.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="tcp://HOST:PORT",
+            help="Predict on a running Dask cluster instead, whose workers see the same files.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict finished cases again.")] = False,
 ) -> None:
     """Write the ensemble's label map for every case of the model folders, in the original geometry.
@@ -181,6 +189,7 @@ def predict(
         rule=rule,
         uncertainty=uncertainty,
         disagreement=disagreement,
+        cluster=cluster,
     )
     kept = f", kept {len(prediction.skipped)} finished" if prediction.skipped else ""
     console.console().print(f"wrote {len(prediction.done)} case(s) to {output}{kept}", soft_wrap=True, markup=False)

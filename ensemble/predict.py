@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from nnunet_chordoma.ensemble.prediction.output_folder import (
 )
 from nnunet_chordoma.ensemble.prediction.outputs import Outputs, Wanted
 from nnunet_chordoma.ensemble.prediction.predict_case import Job, predict_case
-from nnunet_chordoma.ensemble.prediction.record import CaseRecord, Entry, read_entries, write_entries
+from nnunet_chordoma.ensemble.prediction.record import CaseRecord, Entry, read_entries, release, write_entries
 from nnunet_chordoma.ensemble.prediction.stream import threads_per_worker
 from nnunet_chordoma.ensemble.weights import AVERAGE, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
@@ -76,6 +76,7 @@ def predict_folders(
     rule: Rule = Rule.MEAN,
     uncertainty: bool = False,
     disagreement: bool = False,
+    cluster: str | None = None,
 ) -> Prediction:
     """Write CASE.nii.gz for every case of the model folders (name -> folder), in the original geometry.
 
@@ -86,6 +87,9 @@ def predict_folders(
     * `uncertainty` also uncertainty/CASE_entropy.nii.gz and CASE_mutual_information.nii.gz (see `Uncertainty`);
     * `disagreement` also disagreement/CASE.csv and, of all cases in the folder, disagreement.csv.
 
+    With `cluster`, the address of a Dask scheduler whose workers see the same files, the cases are predicted there
+    instead of in `workers` processes.
+
     Cases that an earlier run made of the same files in the same way are skipped unless `overwrite`; one that lacks
     something of this is predicted again, with what there is of it besides. A case's earlier files are replaced when its
     new ones are complete, not before; files that this command has not written never are. Raises ChordomaError, before
@@ -95,9 +99,10 @@ def predict_folders(
     wanted = Wanted(save_probabilities, uncertainty, disagreement)
     cases, common = _checked(models, weights, scheme, rule, workers)
     require_other_folder(output, models)
-    threads = threads_per_worker(min(workers, len(cases)))
+    # What else a cluster's worker shares its machine with is not known here.
+    threads = threads_per_worker(min(workers, len(cases)) if cluster is None else os.cpu_count() or 1)
     records = {case: CaseRecord.of(rule, weights, maps) for case, maps in cases.items()}
-    with writable(output):
+    with writable(output) as owner:
         entries = read_entries(output)
         refuse_foreign(output, entries, cases, models)
         finished = finished_cases(output, entries)
@@ -113,13 +118,24 @@ def predict_folders(
         copy_plans(models, output)
         wanted_of = {case: wanted | Outputs.of(output, case).existing() if case in alike else wanted for case in to_do}
         jobs = [
-            Job(cases[case], weights.used_values, rule, common, output, wanted_of[case], os.getpid(), threads)
+            Job(
+                _located(cases[case]),
+                weights.used_values,
+                rule,
+                common,
+                output.absolute(),
+                wanted_of[case],
+                owner,
+                threads,
+            )
             for case in to_do
         ]
         try:
             if jobs:
-                console.parallel(predict_case, [(job,) for job in jobs], workers, "predicting")
+                console.parallel(predict_case, [(job,) for job in jobs], workers, "predicting", cluster=cluster)
         except BaseException:
+            # Workers on other machines may still be at work: what they have not begun to put in place stays away.
+            release(output, owner)
             write_entries(output, common, settled_entries(output))
             raise
         finally:
@@ -127,6 +143,11 @@ def predict_folders(
         noted = read_entries(output)
         write_entries(output, common, settled | {case: Entry(records[case], noted[case].sha256) for case in to_do})
     return Prediction(tuple(to_do), tuple(kept))
+
+
+def _located(maps: Sequence[ProbabilityMaps]) -> tuple[ProbabilityMaps, ...]:
+    """The maps with paths that hold in any process."""
+    return tuple(replace(each, npz=each.npz.absolute(), label_map=each.label_map.absolute()) for each in maps)
 
 
 def _checked(

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def warn(message: str) -> None:
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Yield items under a progress bar with counts, elapsed and remaining time."""
+    """Yield items under a progress bar with counts, speed, elapsed and remaining time."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -104,16 +105,20 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
         TextColumn("elapsed,"),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
     with Progress(*columns, console=console()) as progress:
-        task = progress.add_task(description, total=total)
-        for item in items:
+        begin = time.monotonic()
+        task = progress.add_task(description, total=total, speed="")
+        for done, item in enumerate(items, 1):
             yield item
-            progress.advance(task)
+            per_second = done / max(time.monotonic() - begin, 1e-9)
+            speed = f"{per_second:.1f} per second," if per_second >= 1 else f"{1 / per_second:.1f} s each,"
+            progress.update(task, advance=1, speed=speed)
 
 
 def parallel(

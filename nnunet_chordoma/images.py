@@ -167,7 +167,9 @@ def _gzip_claims(path: Path) -> int:
 def read_label_map(path: Path) -> Image:
     """Read an image of integers, as int16; fractional or negative values are refused."""
     image = read_image(path)
-    labels = np.rint(image.array).astype(np.int16)
+    # NumPy would round integers as well, at length.
+    rounded = np.rint(image.array) if image.array.dtype.kind == "f" else image.array
+    labels = rounded.astype(np.int16)
     if not np.array_equal(labels, image.array) or (labels.size and labels.min() < 0):
         raise ChordomaError(f"{path}: expected a label map of integers >= 0, found other values; is this an image?")
     return Image(labels, image.geometry)

@@ -11,7 +11,15 @@ from nnunet_chordoma import console
 from nnunet_chordoma.cases import accompanying_file
 from nnunet_chordoma.ensemble.prediction.disagreement import merge
 from nnunet_chordoma.ensemble.prediction.outputs import DISAGREEMENT, UNCERTAINTY, Outputs
-from nnunet_chordoma.ensemble.prediction.record import FILE_NAME, CaseRecord, Entry, Finished, read_entries
+from nnunet_chordoma.ensemble.prediction.record import (
+    FILE_NAME,
+    CaseRecord,
+    Entry,
+    Finished,
+    read_entries,
+    release,
+    take,
+)
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import ASIDE, only_writer, written_aside
 from nnunet_chordoma.layout import FILE_ENDING
@@ -30,15 +38,20 @@ def require_other_folder(output: Path, models: Mapping[str, Path]) -> None:
 
 
 @contextmanager
-def writable(output: Path) -> Iterator[None]:
-    """Hold the folder, made if need be, against other processes; take a new one away if it ends without label maps."""
+def writable(output: Path) -> Iterator[str]:
+    """Hold the folder, made if need be, against other processes; take a new one away if it ends without label maps.
+
+    Gives the word for `require_owner`, which is no longer true from the first error on.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with only_writer(output, f"-o {output}: another chordoma-ensemble is writing there; wait until it is done"):
         is_new = not any(output.iterdir())
         _sweep(output)
+        owner = take(output)
         try:
-            yield
+            yield owner
         except BaseException:
+            release(output, owner)
             # Workers that were ended in the middle of a file.
             _sweep(output)
             if is_new and not any(path.name.endswith(FILE_ENDING) for path in output.iterdir()):
@@ -46,6 +59,7 @@ def writable(output: Path) -> Iterator[None]:
                     (output / name).unlink(missing_ok=True)
                 _remove_if_empty(output)
             raise
+        release(output, owner)
 
 
 def _sweep(output: Path) -> None:

@@ -28,7 +28,7 @@ from nnunet_chordoma.probabilities import ProbabilityMaps
 class Job:
     """One case: the maps of the models in use, their weights above zero, and what to make of them.
 
-    `owner` is the process that holds the output folder; its workers write nothing without it.
+    `owner` is the word of the run that holds the output folder; its workers write nothing after it has ended.
     """
 
     maps: tuple[ProbabilityMaps, ...]
@@ -37,7 +37,7 @@ class Job:
     scheme: LabelScheme
     folder: Path
     wanted: Wanted
-    owner: int
+    owner: str
     threads: int = 1
 
     @property
@@ -51,7 +51,7 @@ def predict_case(job: Job) -> None:
     In memory at a time: a few bytes a voxel for each result and model, and some blocks of probabilities; one map of
     the mean for `vote` and `staple`, which may need it to break ties.
     """
-    require_owner(job.owner)
+    require_owner(job.folder, job.owner)
     grid = job.maps[0].geometry()
     labels, voxels = len(job.scheme), math.prod(grid.size)
     models = ModelLabels(len(job.maps), voxels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,8 @@ from nnunet_chordoma.probabilities import ProbabilityMaps
 
 FILE_NAME = "ensemble.json"
 SCHEMA, SCHEMA_VERSION = "chordoma-ensemble-predictions", 2
+OWNER = ".owner"
+"""File with the word of the run that predicts into the folder, while it does."""
 NOTES = ".finished"
 """Folder of the SHA-256 of label maps that a run has put in place and not yet taken into ensemble.json."""
 
@@ -126,25 +129,47 @@ class Entry:
         )
 
 
-def require_owner(owner: int) -> None:
-    """Raise ChordomaError unless the process that holds the output folder is this one or its living parent."""
-    if owner not in (os.getpid(), os.getppid()):
+def take(folder: Path) -> str:
+    """Make the folder this run's, and nobody else's; gives the word by which workers on any machine can tell."""
+    owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+    write_text(folder / OWNER, owner)
+    return owner
+
+
+def release(folder: Path, owner: str) -> None:
+    """End a run's ownership, unless another run has taken the folder since."""
+    if _owner_of(folder) == owner:
+        (folder / OWNER).unlink(missing_ok=True)
+
+
+def require_owner(folder: Path, owner: str) -> None:
+    """Raise ChordomaError unless the folder is still that of the run for which a worker works."""
+    if not folder.is_dir():
+        raise ChordomaError(f"{folder}: no such folder here; a cluster's workers need the same files at the same paths")
+    if _owner_of(folder) != owner:
         raise ChordomaError("the command that predicts this case has ended; run it again")
 
 
 @contextmanager
-def finishing(folder: Path, case: str, label_map: Path, owner: int) -> Iterator[None]:
+def finishing(folder: Path, case: str, label_map: Path, owner: str) -> Iterator[None]:
     """While the files of a case are put in place: hold the record, having noted the SHA-256 of the label map to come.
 
     Raises ChordomaError as `require_owner` does: the folder may by now be another run's. `read_entries` waits for
-    whoever is past that point, so a worker whose parent was killed never changes what a later run has read.
+    whoever is past that point, so a worker of a run that was killed never changes what a later run has read.
     """
     import fcntl
 
     with _locked(folder / FILE_NAME, fcntl.LOCK_SH):
-        require_owner(owner)
+        require_owner(folder, owner)
         write_text(folder / NOTES / case, sha256(label_map))
         yield
+
+
+def _owner_of(folder: Path) -> str | None:
+    try:
+        return (folder / OWNER).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.evaluation.surface import loops_contours, loops_distances, loops_elements
+from nnunet_chordoma.evaluation.surface.box import Box
 from nnunet_chordoma.evaluation.surface.elements import ContourVoxels, Counts, Elements, Labels, Marks, slice_strides
 from nnunet_chordoma.evaluation.surface.grouping import MEMBERS, Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
@@ -24,15 +25,23 @@ def no_marks(lattice: Lattice, members: int) -> Marks:
     return Marks(np.zeros(lattice.size, np.uint8), np.zeros((members, z * y, (x + 63) // 64 + 2), np.uint64))
 
 
+def find_box(labels: Labels, lowest: int) -> Box:
+    planes, rows, columns = labels.shape
+    in_planes, in_rows, highest = np.zeros(planes, np.bool_), np.zeros(rows, np.bool_), np.zeros(columns, np.uint8)
+    loops_elements.find_box(labels, lowest, in_planes, in_rows, highest)
+    return Box.around((in_planes, in_rows, highest >= lowest))
+
+
 def find_elements(
-    labels: Labels, other: Labels, group: Group, lattice: Lattice, marks: Marks, expected: int
+    labels: Labels, other: Labels, group: Group, box: Box, lattice: Lattice, marks: Marks, expected: int
 ) -> Elements:
     if marks.lists is None:
         marks.lists = _lists(expected)
     while True:
         voxels, lost = np.zeros((2, MEMBERS), np.int64)
         found = loops_elements.find_elements(
-            *(labels, other, group.first, group.span, group.hole, lattice.shape, lattice.origin),
+            *(labels, other, (group.first, group.span, group.hole), box.low, box.shape),
+            *(lattice.shape, lattice.origin),
             *(marks.corners, marks.bits, *marks.lists, voxels, lost),
         )
         positions, members, codes = marks.lists
@@ -75,7 +84,7 @@ def add_distances(
     return further[:found]
 
 
-def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
+def find_contours(labels: Labels, group: Group, box: Box, axis: int) -> ContourVoxels:
     outside = np.zeros(labels.shape[2], np.uint8)
     # numba compiles for read-only arrays what it is given read-only, and both branches must be alike.
     outside.flags.writeable = False
@@ -83,7 +92,7 @@ def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
     while True:
         voxels, at_border = np.empty(capacity, np.int64), np.empty(capacity, np.bool_)
         found = loops_contours.find_contours(
-            labels, outside, group.first, group.span, group.hole, axis, voxels, at_border
+            labels, outside, group.first, group.span, group.hole, box.low, box.high, axis, voxels, at_border
         )
         if found <= capacity:
             return ContourVoxels(voxels[:found], at_border[:found])

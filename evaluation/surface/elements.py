@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.evaluation.surface.box import Box
 from nnunet_chordoma.evaluation.surface.grouping import Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
 from nnunet_chordoma.evaluation.surface.neighbourhood import Neighbourhood
@@ -67,10 +68,16 @@ class Kernels(Protocol):
     def no_marks(self, lattice: Lattice, members: int) -> Marks:
         """Marks of no element, with room for so many members."""
 
+    def find_box(self, labels: Labels, lowest: int) -> Box:
+        """Smallest box that holds all labels from `lowest` on."""
+
     def find_elements(
-        self, labels: Labels, other: Labels, group: Group, lattice: Lattice, marks: Marks, expected: int
+        self, labels: Labels, other: Labels, group: Group, box: Box, lattice: Lattice, marks: Marks, expected: int
     ) -> Elements:
-        """Elements of `labels`, about `expected`, which are marked in `marks` (empty before)."""
+        """Elements of `labels`, about `expected`, which are marked in `marks` (empty before).
+
+        The group has no voxel outside the box, and the lattice has the corners of the box.
+        """
 
     def remove_marks(self, elements: Elements, lattice: Lattice, marks: Marks) -> None:
         """Empty `marks` again."""
@@ -89,7 +96,7 @@ class Kernels(Protocol):
         Returns the indices of the elements that have none within the neighbourhood.
         """
 
-    def find_contours(self, labels: Labels, group: Group, axis: int) -> ContourVoxels:
+    def find_contours(self, labels: Labels, group: Group, box: Box, axis: int) -> ContourVoxels:
         """Contour voxels of all structures of a group in the slices perpendicular to `axis`."""
 
     def count_added(self, labels: Labels, other: Labels, group: Group, axis: int, contours: ContourVoxels) -> Counts:

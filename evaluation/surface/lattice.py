@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.evaluation.surface.box import Box
+
 
 @dataclass(frozen=True)
 class Lattice:
-    """Flat positions of the corners of a grid of voxels: `origin` is the first corner's index in the padded array."""
+    """Flat positions of the corners of a box of voxels in a padded array.
+
+    The corner before the image's first voxel would have the index `origin` there, whether or not it is in the box.
+    """
 
     shape: tuple[int, int, int]
     origin: NDArray[np.int64]
 
     @classmethod
-    def around(cls, voxels: Sequence[int], steps: NDArray[np.int64]) -> Lattice:
-        """Corners of a grid of (z, y, x) voxels with room for the steps (n, 3)."""
+    def around(cls, box: Box, steps: NDArray[np.int64]) -> Lattice:
+        """Corners of a box with room for the steps (n, 3)."""
         margin = np.abs(steps).max(axis=0)
-        z, y, x = (n + 1 + 2 * int(m) for n, m in zip(voxels, margin, strict=True))
-        return cls((z, y, x), margin)
-
-    @property
-    def corners(self) -> tuple[int, int, int]:
-        """Shape without the margin."""
-        z, y, x = (n - 2 * int(m) for n, m in zip(self.shape, self.origin, strict=True))
-        return z, y, x
+        z, y, x = (n + 1 + 2 * int(m) for n, m in zip(box.shape, margin, strict=True))
+        return cls((z, y, x), margin - np.asarray(box.low))
 
     @property
     def size(self) -> int:

@@ -38,19 +38,20 @@ def _mark_differences_within(edge, row):
 
 
 @compiled
-def find_contours(labels, outside, first, span, hole, axis, voxels, at_border):
+def find_contours(labels, outside, first, span, hole, start, end, axis, voxels, at_border):
     """List (flat index) the voxels of a group's structures with a neighbour of another label in their slice.
 
-    Slices are perpendicular to `axis`; beyond the image is background (`outside`, a row of zeros), and `at_border`
-    says which voxels have that neighbour. Returns the number, of which only as many as the lists hold were listed.
+    The structures lie in a box from `start` to `end` (z, y, x). Slices are perpendicular to `axis`; beyond the image
+    is background (`outside`, a row of zeros), and `at_border` says which voxels have that neighbour. Returns the
+    number, of which only as many as the lists hold were listed.
     """
     planes, rows, columns = labels.shape
     low, size, gap = U8(first), U8(span), U8(hole)
     edge = np.zeros((columns + 7) // 8 * 8, U8)
     words = edge.view(np.uint64)
     n = 0
-    for z in range(planes):
-        for y in range(rows):
+    for z in range(start[0], end[0]):
+        for y in range(start[1], end[1]):
             row, found = labels[z, y], U8(0)
             for x in range(columns):
                 found |= U8((U8(row[x] - low) < size) & (row[x] != gap))

@@ -14,14 +14,46 @@ import numpy as np
 from nnunet_chordoma.compilation import compiled
 from nnunet_chordoma.evaluation.surface.jit import BYTE, EIGHT, LAST, ONE, SIX, THREE, U8, U64, trailing_zeros
 
+ROWS = 8
+"""Rows that are looked at together before any of them is looked at alone."""
+
 
 @compiled
-def _reduce_slice(labels, low, size, gap, reduced, filled):
-    """Write a slice as members + 1, 0 for everything else, inside a border of zeros; `filled` says in which rows."""
-    rows, columns = labels.shape
-    for y in range(rows):
+def _highest(values):
+    highest = U8(0)
+    for value in values:
+        highest = max(highest, value)
+    return highest
+
+
+@compiled
+def find_box(labels, lowest, in_planes, in_rows, highest):
+    """Mark the planes and rows that hold labels from `lowest` on, and raise `highest` (column) to those found."""
+    planes, rows, columns = labels.shape
+    flat = labels.reshape(-1)
+    for z in range(planes):
+        for first in range(0, rows, ROWS):
+            end = min(first + ROWS, rows)
+            if _highest(flat[(z * rows + first) * columns : (z * rows + end) * columns]) < lowest:
+                continue
+            for y in range(first, end):
+                row = labels[z, y]
+                if _highest(row) >= lowest:
+                    in_planes[z] = in_rows[y] = True
+                    for x in range(columns):
+                        highest[x] = max(highest[x], row[x])
+
+
+@compiled
+def _reduce_slice(labels, y_from, x_from, columns, low, size, gap, reduced, filled):
+    """Write a part of a slice as members + 1, 0 for everything else, inside a border of zeros.
+
+    `filled` says which rows have members. The part begins at row `y_from` and column `x_from`, and is as large as
+    `filled` and `columns` say.
+    """
+    for y in range(len(filled) - 2):
         # Two plain loops over bytes, which the compiler turns into vector instructions.
-        row, line, found = labels[y], reduced[y + 1], U8(0)
+        row, line, found = labels[y_from + y][x_from : x_from + columns], reduced[y + 1], U8(0)
         for x in range(columns):
             member = U8(row[x] - low)
             line[x + 1] = U8(member + U8(1)) & U8(-U8((member < size) & (row[x] != gap)))
@@ -104,17 +136,19 @@ def _count_lost(reduced, labels, other, differs, words, lost):
 
 @compiled
 def find_elements(
-    labels, other, first, span, hole, shape, origin, corners, bits, positions, members, codes, voxels, lost
+    labels, other, group, start, extent, shape, origin, corners, bits, positions, members, codes, voxels, lost
 ):
     """Find the surface elements of a group of structures and count its voxels, in one pass.
 
-    Lists position, member and code of each element and marks it in `corners` and `bits` (see `Marks`); adds the
-    voxels of each member to `voxels` and those that have another label in `other` to `lost`. `shape` and `origin` are
-    the lattice's. Returns the number of elements, of which only as many as the lists hold were listed.
+    The `group` (first value, span, hole) lies in a box that begins at `start` and is `extent` large (z, y, x). Lists
+    position, member and code of each element and marks it in `corners` and `bits` (see `Marks`); adds the voxels of
+    each member to `voxels` and those that have another label in `other` to `lost`. `shape` and `origin` are the
+    lattice's. Returns the number of elements, of which only as many as the lists hold were listed.
     """
-    planes, rows, columns = labels.shape
-    low, size, gap = U8(first), U8(span), U8(hole)
-    # Slices as members + 1, in a border of zeros and in whole words.
+    z_from, y_from, x_from = start
+    planes, rows, columns = extent
+    low, size, gap = U8(group[0]), U8(group[1]), U8(group[2])
+    # Slices of the box as members + 1, in a border of zeros and in whole words.
     width = (columns + 2 + 7) // 8 * 8
     before, after = np.zeros((rows + 2, width), U8), np.zeros((rows + 2, width), U8)
     in_before, in_after = np.zeros(rows + 2, np.bool_), np.zeros(rows + 2, np.bool_)
@@ -124,7 +158,7 @@ def find_elements(
     for z in range(planes + 1):
         before, after, in_before, in_after = after, before, in_after, in_before
         if z < planes:
-            _reduce_slice(labels[z], low, size, gap, after, in_after)
+            _reduce_slice(labels[z_from + z], y_from, x_from, columns, low, size, gap, after, in_after)
         else:
             after[:] = 0
             in_after[:] = False
@@ -133,10 +167,12 @@ def find_elements(
                 a, b, c, d = before[y], before[y + 1], after[y], after[y + 1]
                 _find_mixed(a, b, c, d, across, mixed)
                 if in_after[y + 1]:
-                    _count_lost(d, labels[z, y], other[z, y], differs, differing_words, lost)
-                row = (origin[0] + z) * shape[1] + origin[1] + y
+                    mine = labels[z_from + z, y_from + y][x_from : x_from + columns]
+                    theirs = other[z_from + z, y_from + y][x_from : x_from + columns]
+                    _count_lost(d, mine, theirs, differs, differing_words, lost)
+                row = (origin[0] + z_from + z) * shape[1] + origin[1] + y_from + y
                 n = _list_elements(
-                    *(a, b, c, d, mixed_words, row, shape[2], origin[2], n),
+                    *(a, b, c, d, mixed_words, row, shape[2], origin[2] + x_from, n),
                     *(corners, bits, positions, members, codes, voxels),
                 )
     return n

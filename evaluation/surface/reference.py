@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma.evaluation.surface import reference_order
 from nnunet_chordoma.evaluation.surface.areas import element_areas_mm2
+from nnunet_chordoma.evaluation.surface.box import Box
 from nnunet_chordoma.evaluation.surface.distances import DirectedDistances
 from nnunet_chordoma.evaluation.surface.elements import ContourVoxels, Elements, Kernels, Labels, Marks
 from nnunet_chordoma.evaluation.surface.far import far_distances_mm
@@ -20,6 +21,8 @@ from nnunet_chordoma.evaluation.surface.lattice import Lattice
 from nnunet_chordoma.evaluation.surface.neighbourhood import SAME_DISTANCE, Neighbourhood, neighbourhood
 
 TOLERANCE_MARGIN = 1 + 1e-6
+ROOM = 16
+"""Voxels by which a prediction may go beyond the reference before the reference is prepared for a larger box."""
 
 
 @lru_cache(maxsize=1)
@@ -95,32 +98,43 @@ class ReferenceMap:
         self._near = neighbourhood(
             self.spacing_mm, self._kernels.STEPS, max(self.tolerances_mm, default=0.0) * TOLERANCE_MARGIN
         )
-        self._lattice = Lattice.around(self.labels.shape, self._near.steps[: self._kernels.NEAR_STEPS])
+        self._lowest = min(self.values, default=1)
+        self._box = self._kernels.find_box(self.labels, self._lowest)
+        self._prepare_for(self._box.widened(ROOM, self.labels.shape))
+
+    def _prepare_for(self, room: Box) -> None:
+        """Prepare for predictions whose structures lie in `room`, as those of the reference do."""
+        self._room = room
+        self._lattice = Lattice.around(room, self._near.steps[: self._kernels.NEAR_STEPS])
         groups = group_values(self.values)
         self._groups = [self._prepare(group) for group in groups]
         self._work = self._kernels.no_marks(self._lattice, max((group.span for group in groups), default=0))
 
     def _prepare(self, group: Group) -> _Prepared:
+        labels, box = self.labels, self._box
         marks = self._kernels.no_marks(self._lattice, group.span)
         # A first guess: several times as much surface as a single body of this volume has.
-        expected = (1 << 16) + int(4 * self.labels.size ** (2 / 3))
-        elements = self._kernels.find_elements(self.labels, self.labels, group, self._lattice, marks, expected)
-        return _Prepared(group, elements, marks, self._kernels.find_contours(self.labels, group, self.slice_axis))
+        expected = (1 << 16) + int(4 * self._lattice.size ** (2 / 3))
+        elements = self._kernels.find_elements(labels, labels, group, box, self._lattice, marks, expected)
+        return _Prepared(group, elements, marks, self._kernels.find_contours(labels, group, box, self.slice_axis))
 
     def compare(self, prediction: NDArray[Any]) -> list[Comparison]:
         """One comparison per value, in the order of `values`. Raises ValueError for an array of another shape."""
         labels = as_labels(prediction)
         if labels.shape != self.labels.shape:
             raise ValueError(f"a prediction of shape {labels.shape} for a reference of shape {self.labels.shape}")
+        box = self._kernels.find_box(labels, self._lowest)
+        if self._room | box != self._room:
+            self._prepare_for((self._room | box).widened(ROOM, labels.shape))
         found: dict[int, Comparison] = {}
         for prepared in self._groups:
-            found |= self._compare(prepared, labels)
+            found |= self._compare(prepared, labels, box)
         return [found[value] for value in self.values]
 
-    def _compare(self, prepared: _Prepared, labels: Labels) -> dict[int, Comparison]:
+    def _compare(self, prepared: _Prepared, labels: Labels, box: Box) -> dict[int, Comparison]:
         group, ours = prepared.group, prepared.elements
         expected = (1 << 16) + 2 * len(ours.positions)
-        theirs = self._kernels.find_elements(labels, self.labels, group, self._lattice, self._work, expected)
+        theirs = self._kernels.find_elements(labels, self.labels, group, box, self._lattice, self._work, expected)
         forth = self._directed(ours, theirs, self._work)
         self._kernels.remove_marks(theirs, self._lattice, self._work)
         back = self._directed(theirs, ours, prepared.marks)

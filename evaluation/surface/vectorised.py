@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.evaluation.surface.box import Box
 from nnunet_chordoma.evaluation.surface.elements import ContourVoxels, Counts, Elements, Labels, Marks, slice_strides
 from nnunet_chordoma.evaluation.surface.grouping import MEMBERS, Group
 from nnunet_chordoma.evaluation.surface.lattice import Lattice
@@ -22,21 +23,26 @@ def remove_marks(elements: Elements, lattice: Lattice, marks: Marks) -> None:  #
     marks.corners[elements.positions] = 0
 
 
+def find_box(labels: Labels, lowest: int) -> Box:
+    in_plane = np.max(labels, axis=0, initial=0) >= lowest
+    rows, columns = in_plane.any(axis=1), in_plane.any(axis=0)
+    first = int(np.argmax(rows))
+    planes = np.max(labels[:, first : len(rows) - int(np.argmax(rows[::-1]))], axis=(1, 2), initial=0) >= lowest
+    return Box.around((planes, rows, columns))
+
+
 def find_elements(
     labels: Labels,
     other: Labels,
     group: Group,
+    box: Box,
     lattice: Lattice,
     marks: Marks,
     expected: int,  # noqa: ARG001
 ) -> Elements:
     voxels, common = np.zeros((2, MEMBERS), np.int64)
-    nothing = np.empty(0, np.uint8)
-    box = _box(labels, group)
-    if box is None:
-        return Elements(nothing.astype(np.int64), nothing, nothing, voxels, common)
-    inside = _reduced(labels[box], group)
-    shared = inside * (labels[box] == other[box])
+    inside = _reduced(labels[box.slices], group)
+    shared = inside * (labels[box.slices] == other[box.slices])
     for member in range(group.span):
         voxels[member] = np.count_nonzero(inside == member + 1)
         common[member] = np.count_nonzero(shared == member + 1)
@@ -45,22 +51,23 @@ def find_elements(
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     across = (a ^ b) | (a ^ c) | (a ^ d)
     differs = across[..., :-1] | across[..., 1:] | (a[..., :-1] ^ a[..., 1:])
-    at = np.unravel_index(np.flatnonzero(differs), differs.shape)
+    # NumPy finds what is true several times as fast as what is not zero.
+    at = np.unravel_index(np.flatnonzero(differs != 0), differs.shape)
     first = np.ravel_multi_index(at, padded.shape)
     around = np.empty((len(first), 8), np.uint8)
     flat = padded.reshape(-1)
     for index in range(8):
         step = (index >> 2) * padded.shape[1] * padded.shape[2] + (index >> 1 & 1) * padded.shape[2] + (index & 1)
         around[:, index] = flat[first + step]
-    start = [int(origin) + edge.start for origin, edge in zip(lattice.origin, box, strict=True)]
+    start = lattice.origin + box.low
     position = np.ravel_multi_index([i + s for i, s in zip(at, start, strict=True)], lattice.shape)
 
     found = []
     bits = np.zeros(len(position), np.uint8)
     for member in range(group.span):
-        # The eight voxels in the order of the code's bits.
-        code = np.packbits(around == member + 1, axis=1)[:, 0]
-        where = np.flatnonzero(code)
+        # The eight voxels in the order of the code's bits, and so a byte for each corner.
+        code = np.packbits(around.reshape(-1) == member + 1)
+        where = np.flatnonzero(code != 0)
         bits[where] |= np.uint8(1 << member)
         found.append((position[where], np.full(len(where), member, np.uint8), code[where]))
     marks.corners[position] = bits
@@ -97,11 +104,8 @@ def add_distances(
     return left
 
 
-def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
-    box = _box(labels, group)
-    if box is None:
-        return ContourVoxels(np.empty(0, np.int64), np.empty(0, np.bool_))
-    padded = np.pad(_reduced(labels[box], group), 1)
+def find_contours(labels: Labels, group: Group, box: Box, axis: int) -> ContourVoxels:
+    padded = np.pad(_reduced(labels[box.slices], group), 1)
     inside = padded[1:-1, 1:-1, 1:-1]
     edge: Labels = np.zeros(inside.shape, np.uint8)
     shape: tuple[int, ...] = inside.shape
@@ -111,7 +115,7 @@ def find_contours(labels: Labels, group: Group, axis: int) -> ContourVoxels:
                 cut = tuple(slice(start, start + n) if a == across else slice(1, -1) for a, n in enumerate(shape))
                 edge |= inside ^ padded[cut]
     at = np.nonzero(edge.astype(bool) & (inside != 0))
-    where = [i + part.start for i, part in zip(at, box, strict=True)]
+    where = [i + first for i, first in zip(at, box.low, strict=True)]
     border = np.zeros(len(where[0]), np.bool_)
     for across in range(3):
         if across != axis:
@@ -138,16 +142,3 @@ def _reduced(labels: Labels, group: Group) -> Labels:
     values = [value for value in range(group.first, group.last + 1) if value != group.hole]
     table[values] = np.asarray(values) - group.first + 1
     return table[labels]
-
-
-def _box(labels: Labels, group: Group) -> tuple[slice, slice, slice] | None:
-    """Box around the voxels of a group, None without any."""
-    found: NDArray[np.bool_] = (labels - np.uint8(group.first)) < group.span
-    in_plane: NDArray[np.bool_] = np.any(found, axis=0)
-    box = []
-    for lines in (np.any(found, axis=(1, 2)), np.any(in_plane, axis=1), np.any(in_plane, axis=0)):
-        hits = np.flatnonzero(lines)
-        if not len(hits):
-            return None
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return box[0], box[1], box[2]

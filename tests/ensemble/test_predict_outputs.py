@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
 import pickle
 import pickletools
 import signal
@@ -23,7 +22,7 @@ import pytest
 from nnunet_chordoma.ensemble.predict import Prediction, chosen, predict_folders
 from nnunet_chordoma.ensemble.prediction import outputs, predict_case
 from nnunet_chordoma.ensemble.prediction.fusion import Rule
-from nnunet_chordoma.ensemble.prediction.record import finishing
+from nnunet_chordoma.ensemble.prediction.record import finishing, take
 from nnunet_chordoma.ensemble.prediction.vote import vote
 from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
@@ -436,7 +435,7 @@ def test_a_later_run_waits_for_a_case_that_is_being_put_in_place(predict: Predic
     """A worker past its last look at a parent that is then killed has yet to rename its files."""
     predict()
     with ThreadPoolExecutor(1) as pool:
-        with finishing(out, "p1", out / "p1.nii.gz", os.getpid()):
+        with finishing(out, "p1", out / "p1.nii.gz", take(out)):
             later = pool.submit(predict)
             with pytest.raises(TimeoutError):
                 later.result(timeout=1)

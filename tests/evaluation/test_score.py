@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def test_the_csv_is_tidy(cohort, evaluate):
     assert "VDSC %" in out
     assert "100.0*" in out
     assert left_behind(cohort) == ["scores.csv", "scores.json"]
+
+
+def test_progress_says_how_fast(cohort, evaluate):
+    _, _, err = evaluate(*cohort.score_arguments("exact"))
+    assert re.search(r"scoring cases .* 3/3 +[\d.]+ (per second|s each),", err), err
 
 
 def test_without_splits_all_references_are_test_cases(cohort, evaluate):

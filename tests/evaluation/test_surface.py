@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from nnunet_chordoma.evaluation import surface
 from nnunet_chordoma.evaluation.metrics import PreparedReference
 from nnunet_chordoma.evaluation.surface import compiled, reference, reference_order, vectorised
+from nnunet_chordoma.evaluation.surface.box import Box
 from nnunet_chordoma.evaluation.surface.grouping import Group, group_values
 from nnunet_chordoma.evaluation.surface.neighbourhood import neighbourhood
 from nnunet_chordoma.evaluation.surface.reference import ReferenceMap
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_dist
 
 DATA = Path(os.environ.get("CHORDOMA_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 KERNELS = (compiled, vectorised)
+NO_BOX = Box((0, 0, 0), (0, 0, 0))
 SIX = LabelScheme(("background", "a", "body", "c", "d", "e", "f"))
 
 
@@ -226,6 +228,45 @@ def test_one_reference_serves_many_predictions():
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("empty", [False, True])
+def test_predictions_that_go_far_beyond_the_reference(kernels, empty):
+    reference, near, far = np.zeros((3, 50, 60, 130), np.uint8)
+    if not empty:
+        reference[20:25, 30:34, 60:66] = 3
+    near[21:25, 30:35, 59:66] = far[21:24, 30:34, 61:64] = 3
+    far[0, 0, 0] = far[49, 59, 129] = far[2:6, 50:55, 100:110] = 3
+    prepared = PreparedReference(reference, (2.5, 0.98, 0.98), SIX, (2.0, 3.0), kernels=kernels)
+    before, beyond, after = (prepared.scores(labels)["c"] for labels in (near, far, near))
+    assert after == pytest.approx(before, abs=0, nan_ok=True)
+    assert beyond["volume_prediction"] == pytest.approx((3 * 4 * 3 + 2 + 4 * 5 * 10) * 2.5 * 0.98**2 / 1000)
+    if not empty:
+        for found, prediction in ((before, near), (beyond, far)):
+            masks = reference == 3, prediction == 3
+            require_equal(found, expected_scores(*masks, (2.5, 0.98, 0.98), (2.0, 3.0)))
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@settings(max_examples=100, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 9)), fill=st.just(1)))
+def test_the_box_around_labels(kernels, labels):
+    for lowest in (1, 2, 200):
+        at = np.argwhere(labels >= lowest)
+        box = kernels.find_box(labels, lowest)
+        assert bool(box) == bool(len(at))
+        if len(at):
+            assert (box.low, box.high) == (tuple(at.min(axis=0)), tuple(at.max(axis=0) + 1))
+
+
+def test_boxes_are_joined_and_widened_within_the_image():
+    box = Box((2, 3, 4), (5, 6, 7))
+    assert box.shape == (3, 3, 3)
+    assert box | Box((0, 4, 5), (1, 9, 6)) == Box((0, 3, 4), (5, 9, 7))
+    assert box | NO_BOX == NO_BOX | box == box
+    assert box.widened(3, (6, 20, 20)) == Box((0, 0, 1), (6, 9, 10))
+    assert not NO_BOX.widened(3, (6, 20, 20))
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("kind", [bool, np.int16, np.float32, "reversed"])
 def test_arrays_of_other_kinds(kernels, kind):
     reference, prediction = (np.minimum(blobs(s), 1) for s in (3000, 3001))
@@ -307,6 +348,32 @@ def test_a_percentile_on_a_tie_is_left_to_the_reference_order():
     assert comparison.to_prediction.percentile_mm(96) > 0
     for kernels in KERNELS:
         require_reference_scores(reference, prediction, (1.0, 1.0, 1.0), SIX, (2.0,), kernels)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(
+    ("spacing_mm", "voxels", "expected_mm"),
+    # 19 of 20 voxels have a counterpart, the others lie 4 voxels from one. What is 95 % is up to rounding.
+    [
+        ((1.0, 1.0, 1.0), 60, 4.0),
+        ((1.0, 1.0, 1.0), 180, 0.0),
+        ((2.5, 0.98, 0.98), 120, 0.0),
+        ((0.7, 1.3, 4.0), 20, 5.2),
+    ],
+)
+def test_summing_up_in_another_order_would_give_another_hd95(kernels, spacing_mm, voxels, expected_mm):
+    reference, prediction = np.zeros((2, 3, 5 * voxels, 5), np.uint8)
+    reference[1, 2::5, 2] = 1
+    prediction[1, 2 : 5 * (voxels - voxels // 20) : 5, 2] = 1
+    surfaces = surface_distance.compute_surface_distances(reference > 0, prediction > 0, spacing_mm)
+    assert surface_distance.compute_robust_hausdorff(surfaces, 95) == expected_mm
+    found = PreparedReference(reference, spacing_mm, SIX, (2.0,), kernels=kernels).scores(prediction)["a"]
+    assert found["HD95"] == expected_mm
+
+    forth = ReferenceMap(reference, [1], spacing_mm, kernels=kernels).compare(prediction)[0].to_prediction
+    reached = np.cumsum(forth.areas_mm2)
+    in_own_order = forth.distances_mm[np.searchsorted(reached, 0.95 * reached[-1])]
+    assert in_own_order != expected_mm
 
 
 @settings(max_examples=200, deadline=None)
