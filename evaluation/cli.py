@@ -118,12 +118,144 @@ def report(
             "--picture-model", metavar="NAME", help="Model shown in the pictures; by default the best by mean Dice."
         ),
     ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ensemble",
+            metavar="NAME",
+            help="Model to count as an ensemble; repeatable. By default those with 'ensemble' in their name.",
+        ),
+    ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Show the published numbers of the paper beside models of the same name.")
+    ] = False,
+    comparison: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--comparison",
+            metavar="COMPARISON.CSV",
+            help="What chordoma-eval compare wrote; repeatable. By default comparison*.json beside the scores.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", metavar="WEIGHTS.JSON", help="What chordoma-ensemble fit wrote; repeatable."),
+    ] = None,
 ) -> None:
-    """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV and Markdown."""
+    """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV, Markdown and LaTeX."""
     from nnunet_chordoma.evaluation.report.write import write_report
 
-    index = write_report(scores, output, images=images, title=title, shown_model=picture_model)
+    index = write_report(
+        scores,
+        output,
+        images=images,
+        title=title,
+        shown_model=picture_model,
+        ensembles=ensemble or (),
+        paper=paper,
+        comparisons=comparison or (),
+        weights=weights or (),
+    )
     console.console().print(f"wrote {index}", soft_wrap=True, markup=False)
+
+
+@app.command(epilog=console.EPILOG)
+def compare(
+    baseline: Annotated[
+        list[str],
+        typer.Option("--baseline", metavar="NAME", help="Model that the others are compared with; repeatable."),
+    ],
+    scores: Annotated[
+        Path | None, typer.Argument(metavar="SCORES.CSV", help="What chordoma-eval score wrote; before any -m.")
+    ] = None,
+    from_summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-summary",
+            metavar="FILE.csv",
+            help="Compare means and SDs instead (columns metric, model, structure, mean, sd, n, ddof): unpaired tests.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", metavar="NAME ...", help="Models to compare; by default all others."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="KEY,KEY", help="By default those of the paper's Table 3: VDSC, SDSC, ASSD."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Cases to compare on; by default test. Never pooled.")
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--test",
+            metavar="NAME",
+            help="wilcoxon, permutation, t (paired), student, welch or paper (unpaired); repeatable. By default "
+            "wilcoxon and permutation, with --from-summary paper.",
+        ),
+    ] = None,
+    alternative: Annotated[
+        str | None,
+        typer.Option(
+            "--alternative",
+            metavar="NAME",
+            help="two-sided (default), baseline-better or model-better; paper is always baseline-better.",
+        ),
+    ] = None,
+    correction: Annotated[
+        str | None,
+        typer.Option(
+            "--correction",
+            metavar="NAME",
+            help="Over the structures of a model and metric: holm (default), fdr_bh, fdr_tsbh, fdr_tsbky or none; "
+            "paper is always fdr_tsbh.",
+        ),
+    ] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Level; by default 0.05, paper is always 0.1.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap resamples for intervals.")] = 9999,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="COMPARISON.CSV",
+            help="Write p-values here; NAME_effects.csv, NAME.md, NAME.tex and NAME.json go beside it.",
+        ),
+    ] = None,
+) -> None:
+    """Test whether a model is better than others on the same cases, in the layout of the paper's Table 3.
+
+    Gives raw and corrected p-values per metric, model and structure, effect sizes with intervals, and says what too
+    few cases cannot show. docs/STATISTICS.md says which test answers which question.
+    """
+    from nnunet_chordoma.evaluation.comparison.command import Request, run_comparison
+    from nnunet_chordoma.evaluation.comparison.printed import print_comparison
+    from nnunet_chordoma.evaluation.comparison.store import write_comparison
+
+    request = Request(
+        baselines=tuple(baseline),
+        scores=scores,
+        summary=from_summary,
+        models=tuple(model) if model else None,
+        metrics=tuple(metrics.split(",")) if metrics is not None else None,
+        split=split,
+        tests=tuple(test) if test else None,
+        alternative=alternative,
+        correction=correction,
+        alpha=alpha,
+        seed=seed,
+        resamples=resamples,
+    )
+    comparison = run_comparison(request, output)
+    print_comparison(comparison)
+    for note in comparison.notes:
+        console.warn(note)
+    if output is not None:
+        written = write_comparison(output, comparison)
+        console.console().print(f"wrote {', '.join(str(path) for path in written)}", soft_wrap=True, markup=False)
 
 
 def main() -> None:

@@ -74,7 +74,8 @@ class SplitSummary:
     """Table 1a or 1b: all blocks of one split.
 
     `structures` are those with a reference in at least one case; `cases_of` says how many cases each has.
-    `not_evaluated` lists the cases without a reference by structure, all structures included.
+    `not_evaluated` lists the cases without a reference by structure, all structures included. `blocks` are the metrics
+    that judge, `effort` the others: directed distances, editing left to do, and volumes.
     """
 
     split: str
@@ -85,6 +86,7 @@ class SplitSummary:
     blocks: tuple[Block, ...]
     not_evaluated: Mapping[str, tuple[str, ...]]
     misclassified: tuple[Misclassification, ...]
+    effort: tuple[Block, ...] = ()
 
     def block(self, key: str) -> Block:
         return next(block for block in self.blocks if block.metric.key == key)
@@ -117,6 +119,12 @@ def judged_metrics(scores: pd.DataFrame) -> list[Metric]:
     return [metric for metric in metrics if metric.tabulated and metric.higher_is_better is not None]
 
 
+def effort_metrics(scores: pd.DataFrame) -> list[Metric]:
+    """All metrics of the file that `judged_metrics` leaves out, so that nothing scored is left unseen."""
+    judged = judged_metrics(scores)
+    return [metric for key in unique(scores["metric"]) if (metric := metric_named(key)) not in judged]
+
+
 def main_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     """Those of the paper's Table 1a: VDSC, SDSC at each tolerance, ASSD."""
     return [m for m in metrics if m.key in ("VDSC", "ASSD") or m.key.startswith(SURFACE_DICE)]
@@ -141,7 +149,10 @@ def _summarise(scores: pd.DataFrame, split: str) -> SplitSummary:
         (str(metric), str(model), str(structure)): group.to_numpy(dtype=float)
         for (metric, model, structure), group in with_reference.groupby(["metric", "model", "structure"])["value"]
     }
-    blocks = tuple(_block(metric, models, cases_of, values) for metric in judged_metrics(scores))
+    judged, effort = (
+        tuple(_block(metric, models, cases_of, values) for metric in metrics)
+        for metrics in (judged_metrics(scores), effort_metrics(scores))
+    )
     without = part[~evaluated].drop_duplicates(["case", "structure"])
     wrong = part[~evaluated & (part["metric"] == VOLUME_PREDICTION) & (part["value"] > 0)]
     return SplitSummary(
@@ -150,7 +161,7 @@ def _summarise(scores: pd.DataFrame, split: str) -> SplitSummary:
         models,
         tuple(cases_of),
         cases_of,
-        blocks,
+        judged,
         {
             s: tuple(sorted(unique(without.loc[without["structure"] == s, "case"])))
             for s in structures
@@ -162,6 +173,7 @@ def _summarise(scores: pd.DataFrame, split: str) -> SplitSummary:
                 *(wrong[name] for name in ("model", "case", "structure", "value")), strict=True
             )
         ),
+        effort,
     )
 
 
@@ -206,9 +218,9 @@ def _overall(row: Sequence[Cell]) -> Cell:
 def _best(metric: Metric, column: Mapping[str, Cell]) -> list[str]:
     """Models with the best mean as printed, so that what looks equal is marked alike; incomplete ones never.
 
-    A single model is not compared with anything and not marked.
+    A single model is not compared with anything and not marked, and nothing is best where no direction is better.
     """
-    if len(column) < 2:
+    if len(column) < 2 or metric.higher_is_better is None:
         return []
     printed = {
         model: round(cell.mean * metric.shown_factor, metric.shown_decimals)

@@ -1,4 +1,4 @@
-"""Which cases the report shows as pictures, and their files."""
+"""Which cases the report shows as pictures."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING
 
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.evaluation.inputs import read_labels, require_same_grid
-from nnunet_chordoma.evaluation.report.figures.slice_views import View, draw_views
-from nnunet_chordoma.evaluation.sidecar import ScoredFiles, Sidecar
+from nnunet_chordoma.evaluation.report.case_files import image_folders, read_ct, read_pair
+from nnunet_chordoma.evaluation.report.figures.planes import View
+from nnunet_chordoma.evaluation.report.figures.slice_views import draw_views
+from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, has_reference, unique
-from nnunet_chordoma.files import sha256
-from nnunet_chordoma.images import VOLUME_SUFFIXES, read_image
 
 if TYPE_CHECKING:
     import pandas as pd
-
-IMAGE_FOLDERS = ("imagesTs", "imagesTr")
-CHANNEL = "_0000"
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def make_gallery(
         return Gallery(
             model, summary.split, (), (), "The scores file has no sidecar beside it, which names the label maps."
         )
-    folders = [images] if images else [sidecar.reference.parent / name for name in IMAGE_FOLDERS]
+    folders = image_folders(sidecar, images)
     pictures = []
     for ranked in rank_cases(scores, summary.split, model):
         try:
@@ -108,36 +104,7 @@ def make_gallery(
 
 
 def _case_picture(ranked: RankedCase, sidecar: Sidecar, model: str, folders: list[Path]) -> CasePicture:
-    files = sidecar.cases.get(ranked.case)
-    if files is None or model not in files.predictions:
-        raise ChordomaError(f"case '{ranked.case}': the sidecar names no label map of model '{model}'")
-    _require_unchanged(ranked.case, files, model)
-    ct_path = find_image(ranked.case, folders)
-    reference = read_labels(files.reference, sidecar.scheme, f"reference, case '{ranked.case}'")
-    prediction = read_labels(files.predictions[model], sidecar.scheme, f"model '{model}', case '{ranked.case}'")
-    ct = read_image(ct_path)
-    require_same_grid(reference.geometry, ct.geometry, f"image of case '{ranked.case}': {ct_path}")
+    reference, prediction = read_pair(ranked.case, sidecar, model)
+    ct = read_ct(ranked.case, folders, reference.geometry)
     views = draw_views(ct, reference, prediction, sidecar.scheme, f"case {ranked.case}, {model}")
     return CasePicture(ranked, tuple(views))
-
-
-def find_image(case: str, folders: list[Path]) -> Path:
-    """The case's CT, CASE_0000.nii.gz, in the first folder that has it."""
-    for folder in folders:
-        for suffix in VOLUME_SUFFIXES:
-            path = folder / f"{case}{CHANNEL}{suffix}"
-            if path.is_file():
-                return path
-    raise ChordomaError(
-        f"no image {case}{CHANNEL}.nii.gz in {' or '.join(str(f) for f in folders)}; name a folder with --images"
-    )
-
-
-def _require_unchanged(case: str, files: ScoredFiles, model: str) -> None:
-    # Contours of other files than those scored would belong to other numbers.
-    expected = {files.reference: files.reference_sha256, files.predictions[model]: files.prediction_sha256[model]}
-    for path, digest in expected.items():
-        if not path.is_file():
-            raise ChordomaError(f"case '{case}': the label map {path} is no longer there")
-        if sha256(path) != digest:
-            raise ChordomaError(f"case '{case}': {path} has changed since it was scored; score again")

@@ -8,20 +8,38 @@ from pathlib import Path
 from nnunet_chordoma import console
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.definitions import metric_named
+from nnunet_chordoma.evaluation.fitted_weights import read_fitted_weights
 from nnunet_chordoma.evaluation.inputs import require_writable
 from nnunet_chordoma.evaluation.names import count, split_title
+from nnunet_chordoma.evaluation.report.comparisons import find_comparisons
 from nnunet_chordoma.evaluation.report.gallery import make_gallery, picture_model
+from nnunet_chordoma.evaluation.report.methods_text import methods_text
 from nnunet_chordoma.evaluation.report.section import Section
+from nnunet_chordoma.evaluation.report.sections.agreement import agreement_section
+from nnunet_chordoma.evaluation.report.sections.comparison import comparison_section
+from nnunet_chordoma.evaluation.report.sections.ensemble import ensemble_section
 from nnunet_chordoma.evaluation.report.sections.findings import findings_section
+from nnunet_chordoma.evaluation.report.sections.improvements import improvements_section
 from nnunet_chordoma.evaluation.report.sections.methods import methods_section
+from nnunet_chordoma.evaluation.report.sections.overview import overview_section
+from nnunet_chordoma.evaluation.report.sections.paper import paper_section
 from nnunet_chordoma.evaluation.report.sections.pictures import pictures_section
 from nnunet_chordoma.evaluation.report.sections.provenance import provenance_section
 from nnunet_chordoma.evaluation.report.sections.split import split_section
+from nnunet_chordoma.evaluation.report.sections.volume import volume_section
+from nnunet_chordoma.evaluation.report.sections.worst import worst_section
+from nnunet_chordoma.evaluation.report.worst import find_worst
 from nnunet_chordoma.evaluation.sidecar import read_sidecar
 from nnunet_chordoma.evaluation.store import read_scores
 from nnunet_chordoma.evaluation.summary import SplitSummary, summarise, unique
-from nnunet_chordoma.evaluation.tables import markdown_table, summary_csv
+from nnunet_chordoma.evaluation.tables.delimited import delimited
+from nnunet_chordoma.evaluation.tables.latex import latex
+from nnunet_chordoma.evaluation.tables.markdown import markdown
+from nnunet_chordoma.evaluation.tables.table import Column, Entry, Kind, Layout
 from nnunet_chordoma.files import sha256, write_text
+
+LONGEST_WHOLE = 10
+"""Characters of a name that no column is too narrow for."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,11 +51,18 @@ def write_report(
     images: Path | None = None,
     title: str = "Segmentation report",
     shown_model: str | None = None,
+    ensembles: Sequence[str] = (),
+    paper: bool = False,
+    comparisons: Sequence[Path] = (),
+    weights: Sequence[Path] = (),
 ) -> Path:
     """Write `output`/index.html and `output`/tables/; returns the page's path.
 
-    Everything is made before anything is written, the page comes last. Raises ChordomaError for a bad scores
-    file, an unknown picture model (`shown_model`), or an image folder that was named and does not serve.
+    `ensembles` names the models that section 3.1's improvements are about, `paper` asks for the published numbers,
+    `comparisons` are files of chordoma-eval compare (by default those of these scores beside them), `weights` of
+    chordoma-ensemble fit. Everything is made before anything is written, the page comes last. Raises ChordomaError for
+    a bad scores file, an unknown model (`shown_model`, `ensembles`), an image folder that was named and does not serve,
+    a comparison of other scores, or a bad weights file.
     """
     if output.exists() and not output.is_dir():
         raise ChordomaError(f"-o {output}: is a file, expected a folder for the report")
@@ -50,25 +75,45 @@ def write_report(
         console.warn(f"{scores_file} was changed after scoring; the report says so")
     summaries = summarise(scores)
     first = summaries[0]
-    gallery = make_gallery(scores, first, sidecar, picture_model(first, shown_model), images)
+    shown = picture_model(first, shown_model)
+    compared = find_comparisons(scores_file, comparisons)
+    fits = [read_fitted_weights(path) for path in weights]
+    improvements = improvements_section(summaries, ensembles)
+    metrics = [metric_named(key) for key in unique(scores["metric"])]
+    text = methods_text(metrics, summaries, sidecar, compared, bool(improvements.tables))
+    gallery = make_gallery(scores, first, sidecar, shown, images)
     sections = [
-        findings_section(summaries),
+        findings_section(summaries, compared),
         *(split_section(scores, summary, number) for number, summary in enumerate(summaries, 1)),
+        improvements,
+        overview_section(scores, summaries, shown),
+        worst_section([find_worst(scores, summary, sidecar, shown, images) for summary in summaries]),
         pictures_section(gallery),
-        methods_section([metric_named(key) for key in unique(scores["metric"])]),
-        provenance_section(scores_file, summaries, sidecar, changed),
+        volume_section(scores, summaries, shown),
+        agreement_section(scores, summaries, shown),
+        comparison_section(scores_file, first, compared),
+        *([ensemble_section(fits, summaries)] if fits else []),
+        *([paper_section(summaries)] if paper else []),
+        methods_section(metrics, text),
+        provenance_section(scores_file, summaries, sidecar, changed, compared, fits),
     ]
     page = _render(title, _extent_text(summaries), sections)
-    for summary in summaries:
-        write_text(output / "tables" / f"{table_file(summary.split)}.csv", summary_csv(summary))
-        write_text(output / "tables" / f"{table_file(summary.split)}.md", markdown_table(summary))
+    for name, content in _table_files(sections).items():
+        write_text(output / "tables" / name, content)
     write_text(output / "index.html", page)
     return output / "index.html"
 
 
-def table_file(split: str) -> str:
-    """File name of a split's tables, whatever the split is called."""
-    return "table_" + "".join(c if c.isalnum() or c in "-_" else "_" for c in split)
+def _table_files(sections: Sequence[Section]) -> dict[str, str]:
+    """Contents of the folder `tables` by file name: each table of the page in three forms, and other texts."""
+    files = {name: text for section in sections for name, text in section.files}
+    for table in (table for section in sections for table in section.tables):
+        files |= {
+            f"{table.name}.csv": delimited(table),
+            f"{table.name}.md": markdown(table),
+            f"{table.name}.tex": latex(table),
+        }
+    return files
 
 
 def _extent_text(summaries: Sequence[SplitSummary]) -> str:
@@ -88,11 +133,24 @@ def _render(title: str, extent: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["cell_class"] = _cell_class
     return environment.get_template("report.html.j2").render(title=title, extent=extent, sections=sections)
 
 
 def _breakable(name: str) -> object:
-    """A name that may break after its underscores, escaped for HTML."""
+    """A name that may break after its underscores, escaped for HTML; short ones stay whole."""
     from markupsafe import Markup, escape
 
+    if len(name) <= LONGEST_WHOLE:
+        return escape(name)
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
+def _cell_class(column: Column, entry: Entry, layout: Layout) -> object:
+    """The class attribute of a table's cell, with a space before it; empty where there is nothing to set apart."""
+    from markupsafe import Markup
+
+    classes = ["best"] if entry.best else []
+    classes += ["mean"] if column.kind is Kind.OVERALL else []
+    classes += ["value"] if column.kind is Kind.VALUE and layout is Layout.NARROW else []
+    return Markup(f' class="{" ".join(classes)}"') if classes else ""

@@ -12,11 +12,12 @@ from nnunet_chordoma.evaluation.summary import OVERALL, cell_of, splits_in, summ
 from nnunet_chordoma.evaluation.tables import (
     cell_text,
     console_tables,
-    markdown_table,
     mean_text,
     not_evaluated_text,
-    summary_csv,
 )
+from nnunet_chordoma.evaluation.tables.delimited import delimited
+from nnunet_chordoma.evaluation.tables.markdown import markdown
+from nnunet_chordoma.evaluation.tables.splits import summary_table
 
 VDSC, ASSD = metric_named("VDSC"), metric_named("ASSD")
 UNITS = {m.key: m.unit for m in metrics_for((2.0, 3.0))}
@@ -30,6 +31,14 @@ def table(entries):
         values |= {"volume_reference": reference, "volume_prediction": predicted}
         rows += [(model, case, split, structure, key, value, UNITS[key]) for key, value in values.items()]
     return pd.DataFrame(rows, columns=["model", "case", "split", "structure", "metric", "value", "unit"])
+
+
+def markdown_table(summary):
+    return markdown(summary_table(summary, summary.blocks, "table", ""))
+
+
+def summary_csv(summary):
+    return delimited(summary_table(summary, summary.blocks, "table", ""))
 
 
 def test_mean_population_sd_and_range():

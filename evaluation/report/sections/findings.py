@@ -1,61 +1,85 @@
-"""The answer before the tables: which model leads, and what was missed."""
+"""The answer before the tables: which model leads, whether that may be chance, and what was missed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnunet_chordoma.evaluation.comparison.results import Comparison
+from nnunet_chordoma.evaluation.comparison.words import findings
 from nnunet_chordoma.evaluation.definitions import Metric
 from nnunet_chordoma.evaluation.names import split_title
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, main_metrics
-from nnunet_chordoma.evaluation.tables import NOTHING, number
+from nnunet_chordoma.evaluation.tables.cells import NOTHING, number
+from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Kind, Layout, Row, Table
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One metric: for each split the leading models and the next one, each with the mean over structures."""
-
-    heading: str
-    leaders: tuple[tuple[str, str], ...]
+COLUMNS = ("split", "metric", "unit", "rank", "model", "mean_of_structures")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """`splits` are the titles over the findings' columns; `missed` are sentences."""
+    """`missed` and `compared` are sentences; `compared` is empty where no test was made."""
 
-    splits: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    leaders: Table
     missed: tuple[str, ...]
+    compared: tuple[str, ...]
 
 
-def findings_section(summaries: Sequence[SplitSummary]) -> Section:
-    """Which model leads on which split, which comes next, and how often structures were missed."""
+def findings_section(summaries: Sequence[SplitSummary], comparisons: Sequence[Comparison]) -> Section:
+    """Which model leads on which split, what is significant, and how often structures were missed."""
     metrics = main_metrics([block.metric for block in summaries[0].blocks])
-    content = Findings(
-        tuple(f"{split_title(summary.split)} set" for summary in summaries),
-        tuple(Finding(metric.title, tuple(_leaders(summary, metric) for summary in summaries)) for metric in metrics),
-        tuple(text for summary in summaries if (text := _missed_text(summary))),
+    leaders = Table(
+        "leaders",
+        "Best model by the mean over structures, and the next",
+        "Metric",
+        tuple(Column(f"{split_title(summary.split)} set", kind=Kind.TEXT) for summary in summaries),
+        (Group("", tuple(Row(m.title, tuple(_leaders(s, m) for s in summaries)) for m in metrics)),),
+        COLUMNS,
+        tuple(record for summary in summaries for m in metrics for record in _records(summary, m)),
+        layout=Layout.NARROW,
     )
-    return Section("findings", "Findings", "findings.html.j2", content)
+    content = Findings(
+        leaders,
+        tuple(text for summary in summaries if (text := _missed_text(summary))),
+        tuple(sentence for comparison in comparisons for sentence in findings(comparison)),
+    )
+    return Section("findings", "Findings", "findings.html.j2", content, (leaders,))
 
 
-def _leaders(summary: SplitSummary, metric: Metric) -> tuple[str, str]:
-    cells = {m: summary.block(metric.key).cells[m, OVERALL] for m in summary.models}
-    complete = sorted(
-        (m for m, cell in cells.items() if cell.complete),
-        key=lambda m: cells[m].mean,
+def _ranked(summary: SplitSummary, metric: Metric) -> list[str]:
+    """Models with a complete mean over structures, best first."""
+    cells = summary.block(metric.key).cells
+    return sorted(
+        (m for m in summary.models if cells[m, OVERALL].complete),
+        key=lambda m: cells[m, OVERALL].mean,
         reverse=bool(metric.higher_is_better),
     )
-    if not complete:
-        return (NOTHING, "")
-    leaders = [m for m in complete if cells[m].best] or complete[:1]
-    others = [m for m in complete if m not in leaders]
+
+
+def _leaders(summary: SplitSummary, metric: Metric) -> Entry:
+    """`average_ensemble 87.8 %`, below it the next; several models where they print alike."""
+    cells, ranked = summary.block(metric.key).cells, _ranked(summary, metric)
+    if not ranked:
+        return Entry(NOTHING)
+    leaders = [m for m in ranked if cells[m, OVERALL].best] or ranked[:1]
+    others = [m for m in ranked if m not in leaders][:1]
     texts = [
-        f"{', '.join(models)} {number(metric, cells[models[0]].mean)} {metric.shown_unit}" if models else ""
-        for models in (leaders, others[:1])
+        f"{', '.join(models)} {number(metric, cells[models[0], OVERALL].mean)} {metric.shown_unit}" if models else ""
+        for models in (leaders, others)
     ]
-    return (texts[0], texts[1])
+    return Entry(texts[0], f"next: {texts[1]}" if texts[1] else "")
+
+
+def _records(summary: SplitSummary, metric: Metric) -> list[tuple[str, ...]]:
+    cells = summary.block(metric.key).cells
+    return [
+        (
+            *(summary.split, metric.key, metric.shown_unit, str(rank), model),
+            repr(cells[model, OVERALL].mean * metric.shown_factor),
+        )
+        for rank, model in enumerate(_ranked(summary, metric), 1)
+    ]
 
 
 def _missed_text(summary: SplitSummary) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnunet_chordoma.evaluation.names import split_title, structure_title
-from nnunet_chordoma.evaluation.report.figures.slice_views import WINDOW_HU
+from nnunet_chordoma.evaluation.report.figures.planes import WINDOW_HU, View
 from nnunet_chordoma.evaluation.report.gallery import CasePicture, Gallery
 from nnunet_chordoma.evaluation.report.section import Section, data_uri
 from nnunet_chordoma.evaluation.style import structure_colours
@@ -57,13 +57,11 @@ def _picture(case: CasePicture, colours: dict[str, str]) -> PagePicture:
     return PagePicture(
         f"{case.ranked.rank}: {case.ranked.case}, mean Dice {100 * case.ranked.mean:.1f} %",
         tuple((structure_title(s), f"{100 * value:.1f}", colours[s]) for s, value in case.ranked.dice.items()),
-        tuple(
-            PageView(
-                data_uri(view.png, "image/png"),
-                view.alt,
-                f"{view.name.capitalize()}, {view.place}",
-                f"{view.ratio:.3f}",
-            )
-            for view in case.views
-        ),
+        tuple(page_view(view) for view in case.views),
     )
+
+
+def page_view(view: View) -> PageView:
+    """A slice as the page shows it."""
+    caption = f"{view.name.capitalize()}, {view.place}"
+    return PageView(data_uri(view.png, "image/png"), view.alt, caption, f"{view.ratio:.3f}")

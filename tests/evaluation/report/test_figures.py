@@ -1,23 +1,43 @@
 """Slices, orientation and plots: what the report's pictures show."""
 
 import io
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from nnunet_chordoma.evaluation.definitions import metric_named
-from nnunet_chordoma.evaluation.report.figures.distributions import axis_limits
-from nnunet_chordoma.evaluation.report.figures.slice_views import (
+from nnunet_chordoma.evaluation.report.figures.differences import ADDED, MISSING, draw_differences
+from nnunet_chordoma.evaluation.report.figures.distributions import axis_limits, metric_panels
+from nnunet_chordoma.evaluation.report.figures.heat_maps import (
+    cell_colour,
+    heat_map,
+    ink_on,
+    lowest_in,
+    luminance,
+    scale_of,
+)
+from nnunet_chordoma.evaluation.report.figures.orientation import (
     direction_letters,
-    draw_views,
     edge_letters,
-    most_telling_slice,
     slice_place,
     upright,
 )
+from nnunet_chordoma.evaluation.report.figures.slice_views import draw_views, most_telling_slice
+from nnunet_chordoma.evaluation.report.figures.svg import shortened
+from nnunet_chordoma.evaluation.report.figures.volumes import (
+    correlation_text,
+    is_logarithmic,
+    round_ticks,
+    volume_panels,
+)
+from nnunet_chordoma.evaluation.report.readings.value_grid import ValueGrid
+from nnunet_chordoma.evaluation.store import read_scores
 from nnunet_chordoma.evaluation.style import structure_colours
+from nnunet_chordoma.evaluation.summary import summarise
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image
 from nnunet_chordoma.labels import CHORDOMA
@@ -167,3 +187,146 @@ def test_axes_of_plots():
 def test_colours_are_distinct_for_any_scheme():
     structures = (*CHORDOMA.structures, "sacrum", "bladder")
     assert len(set(structure_colours(structures).values())) == 8
+
+
+# Differences
+
+
+def share_of(png, colour):
+    """Share of pixels that are `colour` laid over the grey of 0 HU."""
+    pixels = imread(io.BytesIO(png))[..., :3]
+    wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return (np.abs(pixels - (0.6 * wanted + 0.4 * 0.4)).max(axis=2) < 0.04).mean()
+
+
+def test_missing_and_added_areas_are_filled(drawn):
+    labels, moved = Image(drawn(), LPS), Image(drawn(shift=1), LPS)
+    # 0 HU is 0.4 of the window from black to white.
+    ct = Image(np.zeros(LPS.shape_zyx, np.int16), LPS)
+    empty = Image(np.zeros(LPS.shape_zyx, np.uint8), LPS)
+    centre = (10, 9, 11)
+    both, missing, added, same = (
+        draw_differences(ct, *images, CHORDOMA, "gtv", centre, "x")[0]
+        for images in ((labels, moved), (labels, empty), (empty, labels), (labels, labels))
+    )
+    assert share_of(both.png, MISSING) > 0.005
+    assert share_of(both.png, ADDED) > 0.005
+    assert share_of(missing.png, MISSING) > 0.03 > share_of(missing.png, ADDED) == 0
+    assert share_of(added.png, ADDED) > 0.03 > share_of(added.png, MISSING) == 0
+    assert share_of(same.png, ADDED) == share_of(same.png, MISSING) == 0
+    # 4 x 4 voxels of 2 mm; a shift by one voxel leaves a rim of 4 on either side.
+    assert "GTV in reference and prediction, 0.64 cm² missing, 0.00 cm² too much" in missing.alt
+    assert "0.16 cm² missing, 0.16 cm² too much" in both.alt
+
+
+def test_differences_are_shown_where_asked(drawn):
+    labels = Image(drawn(), LPS)
+    views = draw_differences(labels, labels, labels, CHORDOMA, "gtv", (3, 4, 5), "case 7, model")
+    assert [(v.name, v.place) for v in views] == [("axial", "I 13 mm"), ("coronal", "A 9 mm")]
+    assert views[0].alt.startswith("Axial CT slice of case 7, model:")
+
+
+# Heat maps
+
+
+def test_the_scale_leaves_out_what_was_missed():
+    assert scale_of(np.array([[72.0, 91.2], [0.0, math.nan]])) == (70, 95)
+    assert scale_of(np.array([[0.0, math.nan]])) == (0, 100)
+    assert scale_of(np.array([[100.0, 100.0]])) == (95, 100)
+
+
+def test_colours_rise_in_lightness_and_letters_can_be_read_on_them():
+    colours = [cell_colour(value, (50, 100)) for value in np.linspace(50, 100, 101)]
+    lightness = [luminance(colour) for colour in colours]
+    assert all(later > earlier for earlier, later in itertools.pairwise(lightness))
+    for colour in [*colours, cell_colour(0, (50, 100)), cell_colour(math.nan, (50, 100))]:
+        light, dark = sorted((luminance(colour), luminance(ink_on(colour))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_the_lowest_of_a_row():
+    assert lowest_in(np.array([3.0, 1.0, math.nan, 1.0])).tolist() == [False, True, False, True]
+    assert not lowest_in(np.array([2.0, 2.0])).any()
+    assert not lowest_in(np.array([math.nan])).any()
+
+
+def letters(svg):
+    """Letters that a figure has, which stand in it as outlines."""
+    return svg.count(b"<use ")
+
+
+def test_many_cases_lose_their_numbers():
+    rng = np.random.default_rng(1)
+
+    def drawn_for(cases):
+        values = rng.uniform(70, 95, (6, cases))
+        return heat_map([f"s{i}" for i in range(6)], [f"c{i}" for i in range(cases)], values)
+
+    few, some, many = (drawn_for(cases) for cases in (5, 30, 100))
+    assert letters(few[0]) / 5 > letters(some[0]) / 30 > letters(many[0]) / 100
+    assert few[1] < 5
+    assert some[1] < 11
+    assert many[1] < 12
+    assert len(many[0]) < 500_000
+    svg, width_in = heat_map(["s"], ["c"] * 400, np.full((1, 400), 80.0))
+    assert width_in < 22
+    # Not even the names of the cases.
+    assert letters(svg) < 400
+
+
+def test_figures_are_the_same_each_time():
+    values = np.array([[80.0, math.nan, 0.0]])
+    assert heat_map(["row"], ["a", "b", "c"], values) == heat_map(["row"], ["a", "b", "c"], values)
+    assert b"<dc:date>" not in heat_map(["row"], ["a", "b", "c"], values)[0]
+
+
+def test_long_names_and_dollars():
+    assert shortened("a" * 40) == "a" * 27 + "…"
+    heat_map(["$a_$"], ["$x^$", "b"], np.array([[80.0, 90.0]]))
+
+
+# Dice against volume
+
+
+def volumes_and_dice():
+    volumes = np.broadcast_to(np.array([[10.0], [40.0], [90.0], [300.0], [1000.0]]), (2, 5, 1))
+    dice = np.array([[0.7, 0.8, 0.82, 0.9, 0.95], [0.9, 0.8, 0.7, 0.6, 0.5]])[:, :, None]
+    axes = (("a", "b"), ("c1", "c2", "c3", "c4", "c5"), ("gtv",))
+    return ValueGrid(*axes, dice), ValueGrid(*axes, volumes)
+
+
+@pytest.mark.parametrize(("model", "rho", "text"), [("a", 1, "ρ = +1.00, n = 5"), ("b", -1, "ρ = −1.00, n = 5")])
+def test_the_correlation_is_that_of_the_model_shown(model, rho, text):
+    (found,) = volume_panels(*volumes_and_dice(), model, structure_colours(["gtv"]))
+    assert found.rho == pytest.approx(rho)
+    assert found.n == 5
+    assert text in found.panel.alt
+    assert "10 to 1e+03 cm³" in found.panel.alt
+
+
+def test_few_cases_have_no_correlation():
+    assert correlation_text(math.nan, 3) == "n = 3, no rank correlation"
+
+
+def test_volumes_over_a_decade_are_logarithmic():
+    assert is_logarithmic(np.array([10.0, 50, 100]))
+    assert not is_logarithmic(np.array([10.0, 99, math.nan]))
+    assert round_ticks(80, 3800) == [100, 200, 500, 1000, 2000]
+    assert round_ticks(0.5, 5000) == [1, 10, 100, 1000]
+
+
+# Distributions
+
+
+def markers(svg):
+    """Outline of each group of points: `circle` has curves, `diamond` has none."""
+    outlines = re.findall(rb'id="PathCollection_\d+">\s*<defs>\s*<path id="[^"]+" d="([^"]+)"', svg)
+    return ["circle" if b"C" in outline else "diamond" for outline in outlines]
+
+
+def test_ensembles_have_other_marks(cohort, evaluate):
+    (cohort.root / "shifted").rename(cohort.root / "average_ensemble")
+    evaluate(*cohort.score_arguments("exact", "average_ensemble", extra=("--splits", cohort.splits)))
+    scores = read_scores(cohort.scores)
+    for panel in metric_panels(scores, summarise(scores)[0], metric_named("VDSC")):
+        assert markers(panel.svg) == ["circle", "diamond"]

@@ -1,0 +1,134 @@
+"""Sentences about single results, made from their numbers."""
+
+from __future__ import annotations
+
+import math
+
+from nnunet_chordoma.evaluation.names import structure_title
+from nnunet_chordoma.evaluation.report.readings.disagreement import Confusion, Disagreement, slice_number
+from nnunet_chordoma.evaluation.report.readings.failures import Failure, Kind, LowResult
+
+MOSTLY = 0.75
+"""Share from which a disagreement is of one kind, or on one side."""
+
+CONFUSED = 0.25
+"""Share from which it is said what else the voxels were taken for."""
+
+END_MM = 5.0
+"""From here on a wrong end is worth a sentence: one slice of a thick CT."""
+
+
+def rank_sentence(low: LowResult) -> str:
+    """How low the Dice is beside the structure's other cases."""
+    text = (
+        "Missed: nothing of it was predicted in its place"
+        if low.failure is Kind.MISSED
+        else f"Dice {100 * low.dice:.1f} %"
+    )
+    if low.others == 1:
+        text += f"; the only other case has {100 * low.median_of_others:.1f} %"
+    elif low.others:
+        text += f"; median of the {low.others} other cases {100 * low.median_of_others:.1f} %"
+    if low.failure is Kind.OUTLIER:
+        text += "; below the whisker of the structure's box plot"
+    return text + "."
+
+
+def failure_sentence(failure: Failure | None) -> str:
+    """With which models it failed, empty if with none or where there is nothing to compare with."""
+    if failure is None or failure.scored < 2:
+        return ""
+    if failure.by_all:
+        return f"All {failure.scored} models failed here: a hard case."
+    if len(failure.models) == 1:
+        others = "model" if failure.scored == 2 else f"{failure.scored - 1} models"
+        return f"Only {failure.models[0]} failed here, the other {others} did not."
+    return f"{len(failure.models)} of {failure.scored} models failed here: {', '.join(failure.models)}."
+
+
+def kind_sentence(found: Disagreement) -> str:
+    """Over- or under-segmented, and by how much."""
+    added, lacking = f"{found.added_cm3:.2f} cm³ too much", f"{found.lacking_cm3:.2f} cm³ missing"
+    share = found.added_cm3 / (found.added_cm3 + found.lacking_cm3)
+    if share >= MOSTLY:
+        text = f"Over-segmented: {added}, {lacking}"
+    elif share <= 1 - MOSTLY:
+        text = f"Under-segmented: {lacking}, {added}"
+    else:
+        text = f"Wrong in both directions: {lacking}, {added}"
+    difference = f"{found.difference_cm3:+.2f}".replace("-", "−")
+    return f"{text}, of {found.reference_cm3:.2f} cm³ in the reference (volume difference {difference} cm³)."
+
+
+def slice_sentence(found: Disagreement, place: str) -> str:
+    """The worst transverse slice; `place` is its position, such as `S 12 mm`."""
+    return (
+        f"Worst on transverse {slice_number(found)} ({place}): {found.lacking_cm2:.2f} cm² missing, "
+        f"{found.added_cm2:.2f} cm² too much."
+    )
+
+
+def end_sentences(found: Disagreement) -> list[str]:
+    """How far the prediction reaches beyond or ends short of the reference's ends, where that is far enough."""
+    ends = (("cranial", found.cranial_mm), ("caudal", found.caudal_mm))
+    return [
+        f"The prediction {'reaches' if mm > 0 else 'ends'} {abs(mm):.0f} mm {'beyond' if mm > 0 else 'short of'} "
+        f"the reference at the {end} end."
+        for end, mm in ends
+        if mm is not None and abs(mm) >= END_MM
+    ]
+
+
+def side_sentence(found: Disagreement) -> str:
+    """On which side of the patient the disagreement lies, empty if on both."""
+    if found.missed_side:
+        return f"Nothing of the part on the patient's {found.missed_side} was predicted."
+    if found.left_share >= MOSTLY:
+        return f"{100 * found.left_share:.0f} % of the disagreement lies on the patient's left."
+    if found.left_share <= 1 - MOSTLY:
+        return f"{100 * (1 - found.left_share):.0f} % of the disagreement lies on the patient's right."
+    return ""
+
+
+def confusion_sentences(found: Disagreement) -> list[str]:
+    """Which other structure was taken for this one, or this one for another, where that explains much."""
+    sentences = []
+    if _telling(found.lacking_as):
+        sentences.append(f"{_percent(found.lacking_as)} of what is missing was labelled {_title(found.lacking_as)}.")
+    if _telling(found.added_from):
+        sentences.append(f"{_percent(found.added_from)} of what is too much is {_title(found.added_from)}.")
+    return sentences
+
+
+def _telling(confusion: Confusion | None) -> bool:
+    return confusion is not None and confusion.share >= CONFUSED and confusion.name not in ("background", "body")
+
+
+def _percent(confusion: Confusion | None) -> str:
+    return f"{100 * confusion.share:.0f} %" if confusion else ""
+
+
+def _title(confusion: Confusion | None) -> str:
+    return structure_title(confusion.name) if confusion else ""
+
+
+def distance_sentence(hd95_mm: float) -> str:
+    """The distance that 95 % of the surfaces stay within, empty where there is none."""
+    return f"95 % of either surface lies within {hd95_mm:.1f} mm of the other (HD95)." if math.isfinite(hd95_mm) else ""
+
+
+def read_result(low: LowResult, failure: Failure | None, hd95_mm: float) -> tuple[str, ...]:
+    """What the scores alone say of a result."""
+    return tuple(s for s in (rank_sentence(low), failure_sentence(failure), distance_sentence(hd95_mm)) if s)
+
+
+def read_label_maps(found: Disagreement, place: str) -> tuple[str, ...]:
+    """What the label maps add to it."""
+    sentences = [
+        kind_sentence(found),
+        slice_sentence(found, place),
+        *end_sentences(found),
+        side_sentence(found),
+        *confusion_sentences(found),
+    ]
+    return tuple(s for s in sentences if s)
