@@ -168,5 +168,20 @@ def stages(options: DemoOptions) -> list[list[Step]]:
         ),
         25,
     )
-    report = Step("report", "writing the report", _command("chordoma-eval", "report", scores, "-o", out / "report"), 15)
-    return [[convert], [plan], train, predict, [fit], combine, [score], [report]]
+    compare = Step(
+        "compare",
+        "comparing the models",
+        _command(
+            "chordoma-eval",
+            *("compare", scores, "-o", out / "comparison.csv"),
+            *(word for name in ensembles for word in ("--baseline", name)),
+        ),
+        10,
+    )
+    report = Step(
+        "report",
+        "writing the report",
+        _command("chordoma-eval", *("report", scores, "-o", out / "report", "--weights", out / "weights.json")),
+        20,
+    )
+    return [[convert], [plan], train, predict, [fit], combine, [score], [compare], [report]]
