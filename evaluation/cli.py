@@ -141,6 +141,10 @@ def report(
         list[Path] | None,
         typer.Option("--weights", metavar="WEIGHTS.JSON", help="What chordoma-ensemble fit wrote; repeatable."),
     ] = None,
+    gate: Annotated[
+        Path | None,
+        typer.Option("--gate", metavar="DIR", help="Verdicts that chordoma-gate check wrote for these cases."),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV, Markdown and LaTeX."""
     from nnunet_chordoma.evaluation.report.write import write_report
@@ -155,6 +159,7 @@ def report(
         paper=paper,
         comparisons=comparison or (),
         weights=weights or (),
+        gate=gate,
     )
     console.console().print(f"wrote {index}", soft_wrap=True, markup=False)
 

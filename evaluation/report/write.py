@@ -19,6 +19,7 @@ from nnunet_chordoma.evaluation.report.sections.agreement import agreement_secti
 from nnunet_chordoma.evaluation.report.sections.comparison import comparison_section
 from nnunet_chordoma.evaluation.report.sections.ensemble import ensemble_section
 from nnunet_chordoma.evaluation.report.sections.findings import findings_section
+from nnunet_chordoma.evaluation.report.sections.gate import gate_section, mean_dice, read_verdicts
 from nnunet_chordoma.evaluation.report.sections.improvements import improvements_section
 from nnunet_chordoma.evaluation.report.sections.methods import methods_section
 from nnunet_chordoma.evaluation.report.sections.overview import overview_section
@@ -55,14 +56,15 @@ def write_report(
     paper: bool = False,
     comparisons: Sequence[Path] = (),
     weights: Sequence[Path] = (),
+    gate: Path | None = None,
 ) -> Path:
     """Write `output`/index.html and `output`/tables/; returns the page's path.
 
     `ensembles` names the models that section 3.1's improvements are about, `paper` asks for the published numbers,
     `comparisons` are files of chordoma-eval compare (by default those of these scores beside them), `weights` of
-    chordoma-ensemble fit. Everything is made before anything is written, the page comes last. Raises ChordomaError for
-    a bad scores file, an unknown model (`shown_model`, `ensembles`), an image folder that was named and does not serve,
-    a comparison of other scores, or a bad weights file.
+    chordoma-ensemble fit, `gate` is a folder of verdicts. Everything is made before anything is written, the page comes
+    last. Raises ChordomaError for a bad scores file, an unknown model (`shown_model`, `ensembles`), an image folder
+    that was named and does not serve, a comparison of other scores, or a bad weights file or verdict.
     """
     if output.exists() and not output.is_dir():
         raise ChordomaError(f"-o {output}: is a file, expected a folder for the report")
@@ -78,6 +80,8 @@ def write_report(
     shown = picture_model(first, shown_model)
     compared = find_comparisons(scores_file, comparisons)
     fits = [read_fitted_weights(path) for path in weights]
+    cases = [case for summary in summaries for case in summary.cases]
+    verdicts = read_verdicts(gate, cases) if gate is not None else []
     improvements = improvements_section(summaries, ensembles)
     metrics = [metric_named(key) for key in unique(scores["metric"])]
     text = methods_text(metrics, summaries, sidecar, compared, bool(improvements.tables))
@@ -91,6 +95,7 @@ def write_report(
         pictures_section(gallery),
         volume_section(scores, summaries, shown),
         agreement_section(scores, summaries, shown),
+        *([gate_section(verdicts, cases, mean_dice(scores, summaries, shown), shown)] if verdicts else []),
         comparison_section(scores_file, first, compared),
         *([ensemble_section(fits, summaries)] if fits else []),
         *([paper_section(summaries)] if paper else []),
