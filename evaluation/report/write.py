@@ -19,7 +19,7 @@ from nnunet_chordoma.evaluation.report.sections.agreement import agreement_secti
 from nnunet_chordoma.evaluation.report.sections.comparison import comparison_section
 from nnunet_chordoma.evaluation.report.sections.ensemble import ensemble_section
 from nnunet_chordoma.evaluation.report.sections.findings import findings_section
-from nnunet_chordoma.evaluation.report.sections.gate import gate_section, mean_dice, read_verdicts
+from nnunet_chordoma.evaluation.report.sections.gate import gate_section, read_verdicts
 from nnunet_chordoma.evaluation.report.sections.improvements import improvements_section
 from nnunet_chordoma.evaluation.report.sections.methods import methods_section
 from nnunet_chordoma.evaluation.report.sections.overview import overview_section
@@ -95,7 +95,7 @@ def write_report(
         pictures_section(gallery),
         volume_section(scores, summaries, shown),
         agreement_section(scores, summaries, shown),
-        *([gate_section(verdicts, cases, mean_dice(scores, summaries, shown), shown)] if verdicts else []),
+        *([gate_section(verdicts, scores, summaries, sidecar, shown)] if verdicts else []),
         comparison_section(scores_file, first, compared),
         *([ensemble_section(fits, summaries)] if fits else []),
         *([paper_section(summaries)] if paper else []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.names import count
 from nnunet_chordoma.evaluation.report.readings.value_grid import mean_over, value_grid
 from nnunet_chordoma.evaluation.report.section import Section
+from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import SplitSummary
 from nnunet_chordoma.evaluation.tables.gate import gate_table
 from nnunet_chordoma.evaluation.tables.table import Table
@@ -40,6 +41,15 @@ def read_verdicts(folder: Path, cases: Sequence[str]) -> list[Verdict]:
     return verdicts
 
 
+def judged_model(verdicts: Sequence[Verdict], sidecar: Sidecar | None) -> str | None:
+    """The model whose scored label maps are those that the verdicts are about; None if there is no such model."""
+    if sidecar is None:
+        return None
+    judged = {verdict.case: dict(verdict.input_sha256).get("prediction") for verdict in verdicts}
+    scored = {case: sidecar.cases[case].prediction_sha256 for case in judged if case in sidecar.cases}
+    return next((m for m in sidecar.models if all(scored.get(c, {}).get(m) == judged[c] for c in judged)), None)
+
+
 def mean_dice(scores: pd.DataFrame, summaries: Sequence[SplitSummary], model: str) -> dict[str, float]:
     """Case to the model's mean Dice (fraction) over the structures that have a reference there."""
     means: dict[str, float] = {}
@@ -50,10 +60,22 @@ def mean_dice(scores: pd.DataFrame, summaries: Sequence[SplitSummary], model: st
     return means
 
 
-def gate_section(verdicts: Sequence[Verdict], cases: Sequence[str], dice: Mapping[str, float], model: str) -> Section:
-    """Verdicts of the scored cases beside the mean Dice (fraction, by case) of one model."""
+def gate_section(
+    verdicts: Sequence[Verdict],
+    scores: pd.DataFrame,
+    summaries: Sequence[SplitSummary],
+    sidecar: Sidecar | None,
+    shown: str,
+) -> Section:
+    """Verdicts of the scored cases beside the mean Dice of the model that was judged, or of `shown` if unknown."""
+    judged = judged_model(verdicts, sidecar)
+    model = judged or shown
+    dice = mean_dice(scores, summaries, model)
+    cases = [case for summary in summaries for case in summary.cases]
     without = [case for case in cases if case not in {verdict.case for verdict in verdicts}]
     said = [_counted(verdicts)]
+    if judged is None:
+        said.append(f"Which of the models was judged is not known, or none of them; Dice is that of {model}.")
     for level in (Level.PASS, Level.STOP):
         reached = [dice[v.case] for v in verdicts if v.level is level and v.case in dice]
         if reached:
