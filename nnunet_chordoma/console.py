@@ -9,7 +9,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_chordoma.errors import ChordomaError
@@ -90,6 +92,19 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+_BARS: ContextVar[bool] = ContextVar("bars", default=True)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Within, `track` shows nothing: for commands that call others and show progress of their own."""
+    before = _BARS.set(False)
+    try:
+        yield
+    finally:
+        _BARS.reset(before)
+
+
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     """Yield items under a progress bar with counts, speed, elapsed and remaining time."""
     from rich.progress import (
@@ -111,7 +126,7 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=console()) as progress:
+    with Progress(*columns, console=console(), disable=not _BARS.get()) as progress:
         begin = time.monotonic()
         task = progress.add_task(description, total=total, speed="")
         for done, item in enumerate(items, 1):
@@ -142,17 +157,29 @@ def parallel(
         return _on_cluster(function, calls, description, cluster)
     if workers == 1 or len(calls) < 2:
         return list(track((function(*call) for call in calls), description, len(calls)))
+    if threads:
+        return _in_threads(function, calls, workers, description)
     from joblib import Parallel, delayed
 
-    if threads:
-        pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator", backend="threading", batch_size=1)
-        return list(track(pool(delayed(function)(*call) for call in calls), description, len(calls)))
     pool = Parallel(n_jobs=min(workers, len(calls)), return_as="generator")
     # joblib sees to OpenMP's threads, but does not know ITK's.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     with _deaf_to_interrupts():
         results = pool(delayed(function)(*call) for call in calls)
     return list(track(results, description, len(calls)))
+
+
+def _in_threads(
+    function: Callable[..., T], calls: Sequence[tuple[object, ...]], workers: int, description: str
+) -> list[T]:
+    # Whatever ends this, the calls at work are waited for: a thread still in compiled code when the interpreter is torn
+    # down aborts the process.
+    pool = ThreadPoolExecutor(min(workers, len(calls)))
+    try:
+        futures = [pool.submit(function, *call) for call in calls]
+        return list(track((future.result() for future in futures), description, len(calls)))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _on_cluster(

@@ -2,6 +2,8 @@ import math
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +105,22 @@ def test_parallel_passes_errors_on(workers, threads):
         console.parallel(square, [(i,) for i in (1, 13, 2)], workers, "squares", threads=threads)
 
 
+def test_threads_at_work_are_waited_for_when_one_fails():
+    begun, finished = threading.Event(), []
+
+    def work(name):
+        if name == "faulty":
+            begun.wait(10)
+            raise ChordomaError("faulty")
+        begun.set()
+        time.sleep(0.5)
+        finished.append(name)
+
+    with pytest.raises(ChordomaError, match="faulty"):
+        console.parallel(work, [("faulty",), ("slow",), ("never",)], 2, "working", threads=True)
+    assert "slow" in finished
+
+
 def test_threads_stay_in_this_process():
     assert console.parallel(square, [(i,) for i in range(5)], 3, "squares", threads=True) == [0, 1, 4, 9, 16]
     assert set(console.parallel(os.getpid, [()] * 3, 3, "asking", threads=True)) == {os.getpid()}
@@ -160,3 +178,11 @@ def test_default_workers_fit_into_memory(monkeypatch):
     assert console.default_workers() == 8
     assert console.default_workers(memory_gb=2.5) == 3
     assert console.default_workers(memory_gb=100) == 1
+
+
+def test_bars_can_be_left_out_and_come_back(capsys):
+    with console.without_bars():
+        assert list(console.track(range(3), "inner work", 3)) == [0, 1, 2]
+    assert "inner work" not in capsys.readouterr().err
+    assert list(console.track(range(3), "own work", 3)) == [0, 1, 2]
+    assert "own work" in capsys.readouterr().err
