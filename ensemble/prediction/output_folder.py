@@ -19,6 +19,7 @@ from nnunet_chordoma.ensemble.prediction.record import (
     read_entries,
     release,
     take,
+    wait_for_workers,
 )
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import ASIDE, only_writer, written_aside
@@ -46,13 +47,12 @@ def writable(output: Path) -> Iterator[str]:
     output.mkdir(parents=True, exist_ok=True)
     with only_writer(output, f"-o {output}: another chordoma-ensemble is writing there; wait until it is done"):
         is_new = not any(output.iterdir())
-        _sweep(output)
         owner = take(output)
+        _sweep(output)
         try:
             yield owner
         except BaseException:
             release(output, owner)
-            # Workers that were ended in the middle of a file.
             _sweep(output)
             if is_new and not any(path.name.endswith(FILE_ENDING) for path in output.iterdir()):
                 for name in (FILE_NAME, DISAGREEMENT_FILE, *PLANS):
@@ -63,7 +63,11 @@ def writable(output: Path) -> Iterator[str]:
 
 
 def _sweep(output: Path) -> None:
-    """Remove what is half-written: nobody else writes here."""
+    """Remove what is half-written by workers that were ended, or whose run has ended.
+
+    A worker that is just putting a case in place comes first: it has moved the earlier files aside.
+    """
+    wait_for_workers(output)
     for folder in (output, output / UNCERTAINTY, output / DISAGREEMENT):
         for partial in folder.glob(f"{ASIDE}*"):
             partial.unlink(missing_ok=True)

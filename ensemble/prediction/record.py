@@ -165,6 +165,16 @@ def finishing(folder: Path, case: str, label_map: Path, owner: str) -> Iterator[
         yield
 
 
+def wait_for_workers(folder: Path) -> None:
+    """Return once nobody is putting a case's files in place; call it after the folder has changed hands."""
+    import fcntl
+
+    path = folder / FILE_NAME
+    if path.exists():
+        with _locked(path, fcntl.LOCK_EX):
+            pass
+
+
 def _owner_of(folder: Path) -> str | None:
     try:
         return (folder / OWNER).read_text(encoding="utf-8")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma.ensemble.prediction import predict_case
-from nnunet_chordoma.ensemble.prediction.record import release, require_owner, take
+from nnunet_chordoma.ensemble.prediction.output_folder import writable
+from nnunet_chordoma.ensemble.prediction.outputs import Outputs, Wanted
+from nnunet_chordoma.ensemble.prediction.record import finishing, release, require_owner, take, write_entries
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256
+from nnunet_chordoma.labels import CHORDOMA
 
 distributed = pytest.importorskip("distributed", reason="dask and distributed are not installed")
 EVERYTHING = ("--save-probabilities", "--uncertainty", "--disagreement")
@@ -126,6 +131,33 @@ def test_a_worker_of_a_run_that_has_ended_writes_nothing(tmp_path: Path) -> None
         require_owner(tmp_path, later)
     with pytest.raises(ChordomaError, match="the same files at the same paths"):
         require_owner(tmp_path / "nowhere", later)
+
+
+def test_a_new_run_waits_for_a_worker_that_is_putting_a_case_in_place(tmp_path: Path) -> None:
+    """It has moved the earlier label map aside by then, which must not be swept away."""
+    write_entries(tmp_path, CHORDOMA, {})
+    owner, outputs = take(tmp_path), Outputs.of(tmp_path, "case")
+    outputs.label_map.write_bytes(b"earlier")
+    inside, go_on = threading.Event(), threading.Event()
+
+    @contextmanager
+    def held(label_map: Path) -> Iterator[None]:
+        with finishing(tmp_path, "case", label_map, owner):
+            inside.set()
+            go_on.wait(10)
+            yield
+
+    def work() -> None:
+        with outputs.replaced(Wanted(), held) as paths:
+            paths.label_map.write_bytes(b"later")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    inside.wait(10)
+    threading.Timer(0.3, go_on.set).start()
+    with writable(tmp_path):
+        worker.join()
+        assert outputs.label_map.read_bytes() == b"later"
 
 
 @pytest.fixture
