@@ -37,12 +37,14 @@ class SourceOptions:
     `ct_series` and `rtstruct` map a case to the SeriesInstanceUID of its CT and to the file (relative to the case
     folder) or SOPInstanceUID of its structure set. `label_names` is a file that names the values of label maps.
     `resample_masks` brings masks that lie on another grid than the image onto it, instead of refusing them.
+    Without `references` only the CT is read, and structures beside it are left aside.
     """
 
     ct_series: Mapping[str, str] = field(default_factory=dict)
     rtstruct: Mapping[str, str] = field(default_factory=dict)
     label_names: Path | None = None
     resample_masks: bool = False
+    references: bool = True
 
 
 def parse_choices(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -65,6 +65,24 @@ Structures = Annotated[
         "--rtstruct", metavar="CASE=FILE ...", help="Which of several structure sets to use.", rich_help_panel=READING
     ),
 ]
+FixOrientation = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix-orientation",
+        metavar="CASE=FIX ...",
+        help="True position of a patient whose scan says otherwise (such as HFP), flip-x, flip-y or flip-z for a "
+        "volume that lost its direction, or keep.",
+        rich_help_panel=PLACING,
+    ),
+]
+Unaligned = Annotated[
+    bool,
+    typer.Option(
+        "--unaligned",
+        help="Accept scans that cannot be aligned to the reference case, shifted by the centroids of bone.",
+        rich_help_panel=PLACING,
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Cases at a time.", rich_help_panel=RUNNING)]
 WORKERS = console.default_workers(memory_gb=2.5)
 """A scan of 512 x 512 x 300 voxels takes up to 2.1 GB."""
@@ -84,15 +102,7 @@ def run(
     resample_masks: ResampleMasks = False,
     ct_series: CtSeries = None,
     rtstruct: Structures = None,
-    fix_orientation: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CASE=FIX ...",
-            help="True position of a patient whose scan says otherwise (such as HFP), flip-x, flip-y or flip-z for a "
-            "volume that lost its direction, or keep.",
-            rich_help_panel=PLACING,
-        ),
-    ] = None,
+    fix_orientation: FixOrientation = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -281,6 +291,35 @@ def cohort(
     if out is not None:
         for path in write_cohort_tables(tables, out):
             typer.echo(str(path))
+
+
+@app.command(epilog=console.EPILOG)
+def scan(
+    scans: Annotated[
+        list[str],
+        typer.Argument(metavar="[CASE=]CT...", help="Folders of CT DICOM, or volumes, of one patient each."),
+    ],
+    dataset: Annotated[Path, typer.Option(metavar="DIR", help="Converted dataset that the models were trained on.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for images and their records.")],
+    ct_series: CtSeries = None,
+    fix_orientation: FixOrientation = None,
+    unaligned: Unaligned = False,
+    workers: Workers = WORKERS,
+) -> None:
+    """Convert new CTs without structures, as the cases of a dataset were, for prediction.
+
+    Structure sets beside the CT are left aside. Ends with status 3 if scans had to be left out; the reasons are listed.
+    """
+    from nnunet_chordoma.dataset_conversion.anatomy.orientation import parse_fixes
+    from nnunet_chordoma.dataset_conversion.case_source import parse_choices
+    from nnunet_chordoma.dataset_conversion.scan.scan_summary import print_scans
+    from nnunet_chordoma.dataset_conversion.scan.scans import ScanOptions, convert_scans, parse_scans
+
+    options = ScanOptions(parse_choices(ct_series or (), "--ct-series"), parse_fixes(fix_orientation or ()), unaligned)
+    result = convert_scans(parse_scans(scans), dataset, out, options, workers)
+    print_scans(result, out)
+    if result.failed:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command(epilog=console.EPILOG)

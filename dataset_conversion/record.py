@@ -24,6 +24,8 @@ SCHEMA, VERSION = "chordoma-conversion", 2
 RECORDS = "conversion"
 
 TRAINING = frozenset({"train", "val"})
+SCAN = "scan"
+"""In place of a split: a new scan, without references."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,16 @@ class CaseFiles:
 
     @classmethod
     def of(cls, dataset: Path, case: str, split: str) -> CaseFiles:
-        """Training and validation cases go to imagesTr and labelsTr, the others to imagesTs and labelsTs."""
+        """Training and validation cases go to imagesTr and labelsTr, the others to imagesTs and labelsTs.
+
+        New scans go to images and, since their label maps hold the body alone, bodies.
+        """
+        if split == SCAN:
+            return cls(
+                dataset / "images" / f"{case}_0000{FILE_ENDING}",
+                dataset / "bodies" / f"{case}{FILE_ENDING}",
+                dataset / RECORDS / f"{case}.json",
+            )
         part = "Tr" if split in TRAINING else "Ts"
         return cls(
             dataset / f"images{part}" / f"{case}_0000{FILE_ENDING}",
@@ -108,7 +119,9 @@ class CaseFiles:
                 place.unlink(missing_ok=True)
 
 
-def _places(dataset: Path, path: Path) -> tuple[Path, Path]:
+def _places(dataset: Path, path: Path) -> tuple[Path, ...]:
+    if not path.parent.name.endswith(("Tr", "Ts")):
+        return (path,)
     kind = path.parent.name[:-2]
     return dataset / f"{kind}Tr" / path.name, dataset / f"{kind}Ts" / path.name
 

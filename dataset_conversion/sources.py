@@ -12,12 +12,13 @@ from nnunet_chordoma.dataset_conversion.dicom.dicom_files import scan, visible_f
 from nnunet_chordoma.dataset_conversion.volumes.volume_case import (
     count_deeper,
     deeper_volumes,
+    find_scan,
     find_volumes,
     open_volume_case,
 )
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import is_volume
+from nnunet_chordoma.images import VOLUME_SUFFIXES, is_volume
 
 _DEFAULTS = SourceOptions()
 
@@ -47,7 +48,7 @@ def find_cases(source: Path) -> dict[str, Path]:
 
 
 def open_case(case: str, folder: Path, options: SourceOptions = _DEFAULTS) -> CaseSource:
-    """Read the headers of one case.
+    """Read the headers of one case; with `options.references` false, of its CT alone (`folder` may be a volume then).
 
     DICOM is used if the folder holds both a CT and an RTSTRUCT; otherwise volumes, if it holds any. What is
     left out is listed in `ignored`. Raises ChordomaError if the case is unfit.
@@ -73,7 +74,23 @@ def _require_plausible(grid: Geometry, case: str) -> None:
         )
 
 
+def _open_scan(case: str, path: Path, options: SourceOptions) -> CaseSource:
+    tree = None if path.is_file() else scan(path, f"case '{case}'")
+    if tree is not None and tree.ct_series:
+        return open_dicom_case(case, tree, (), options)
+    files = find_scan(case, path)
+    if files is None or not is_volume(files.image):
+        found = "" if tree is None or not tree.ignored else f" ({'; '.join(tree.ignored)})"
+        raise ChordomaError(
+            f"case '{case}': expected CT DICOM or one volume ({', '.join(VOLUME_SUFFIXES)}), found neither in "
+            f"{path}{found}"
+        )
+    return open_volume_case(case, files, () if tree is None else tree.ignored, options)
+
+
 def _open(case: str, folder: Path, options: SourceOptions) -> CaseSource:
+    if not options.references:
+        return _open_scan(case, folder, options)
     if not visible_files(folder):
         raise ChordomaError(f"case '{case}': {folder} holds no file; add CT and structures, or remove the folder")
     tree = scan(folder, f"case '{case}'")

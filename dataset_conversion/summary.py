@@ -25,10 +25,8 @@ def print_conversion(result: ConversionResult, dataset_id: int) -> None:
             record.patient_position or MISSING,
             spacing(record.chain.source),
             f"{len(CHORDOMA.structures) - len(record.absent)} of {len(CHORDOMA.structures)}",
-            _alignment(alignment),
-            MISSING
-            if alignment.overlap_before is None or alignment.overlap_after is None
-            else f"{alignment.overlap_before:.2f} > {alignment.overlap_after:.2f}",
+            alignment_in_words(alignment),
+            overlap_in_words(alignment),
             str(len(record.warnings)),
         )
         shown.add_row(*map(plain, cells))
@@ -61,7 +59,15 @@ def print_masks(written: Sequence[WrittenRoi], warnings: Sequence[str]) -> None:
         line(out, f"warning: {warning}")
 
 
-def _alignment(alignment: Alignment) -> str:
+def alignment_in_words(alignment: Alignment) -> str:
+    """Method, shift and rotation."""
     if alignment.method in ("none", "reference"):
         return alignment.method
     return f"{alignment.method} {alignment.shift_mm:.0f} mm {alignment.rotation_deg:.0f}°"
+
+
+def overlap_in_words(alignment: Alignment) -> str:
+    """Overlap of bone before and after."""
+    if alignment.overlap_before is None or alignment.overlap_after is None:
+        return MISSING
+    return f"{alignment.overlap_before:.2f} > {alignment.overlap_after:.2f}"

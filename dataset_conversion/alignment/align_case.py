@@ -30,18 +30,21 @@ class Placement:
     body: Extent
 
 
-def align_case(survey: CaseSurvey, reference: CaseSurvey | None, seed: int, dataset: Path) -> Placement:
+def align_case(
+    survey: CaseSurvey, reference: CaseSurvey | None, seed: int, dataset: Path, home: Path | None = None
+) -> Placement:
     """Register one case to the reference case on bone, or leave it where it is if there is no reference.
 
+    `home` is the dataset of the reference case, if that is another one than `dataset`, that of the case.
     The alignment is kept in `dataset` and used again for the same inputs. Raises ChordomaError for unreadable files.
     """
     files = SurveyFiles.of(dataset, survey.case)
     if reference is None:
         alignment = Alignment.none()
-    elif survey.case == reference.case:
+    elif survey.case == reference.case if home is None else _same_scan(survey, reference):
         alignment = Alignment.reference()
     else:
-        alignment = _registered(survey, reference, seed, dataset)
+        alignment = _registered(survey, reference, seed, dataset, dataset if home is None else home)
     grid = survey.oriented.moved(alignment.rigid)
     labels = read_label_map(files.labels).array
     structures = labels > CHORDOMA.value("body")
@@ -71,13 +74,20 @@ def alignment_file(dataset: Path, case: str) -> Path:
     return dataset / RECORDS / "alignment" / f"{case}.json"
 
 
-def _registered(survey: CaseSurvey, reference: CaseSurvey, seed: int, dataset: Path) -> Alignment:
+def _same_scan(survey: CaseSurvey, reference: CaseSurvey) -> bool:
+    """Of different datasets; names tell nothing then."""
+    images = (one.input_sha256.get("image") for one in (survey, reference))
+    return len(set(images)) == 1 and survey.orientation == reference.orientation
+
+
+def _registered(survey: CaseSurvey, reference: CaseSurvey, seed: int, dataset: Path, home: Path) -> Alignment:
     path = alignment_file(dataset, survey.case)
     decisive = {"moving": survey.fingerprint, "reference": reference.fingerprint, "seed": seed}
     known = _finished(path, decisive)
     if known is not None:
         return known
-    moving, fixed = (read_image(SurveyFiles.of(dataset, one.case).bone) for one in (survey, reference))
+    moving = read_image(SurveyFiles.of(dataset, survey.case).bone)
+    fixed = read_image(SurveyFiles.of(home, reference.case).bone)
     alignment = align(moving, fixed, seed, f"case '{survey.case}'")
     write_document(path, SCHEMA, VERSION, CHORDOMA, {"inputs": decisive, "alignment": alignment.to_json()})
     return alignment

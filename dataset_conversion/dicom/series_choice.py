@@ -61,6 +61,23 @@ def choose(tree: DicomTree, request: Request, what: str) -> Choice:
     return Choice(choice.series, choice.structures, (*_other_series(tree, choice), *choice.ignored, *others, *remarks))
 
 
+def choose_scan(tree: DicomTree, request: Request, what: str) -> tuple[FoundSeries, tuple[str, ...]]:
+    """The one CT among those in `tree`, whatever was drawn on it, and in words what was left aside.
+
+    Raises ChordomaError, beginning with `what`, if there is none, or several and the request fits not exactly one.
+    """
+    series = _requested_series(tree, request, what)
+    if len(series) > 1:
+        raise ChordomaError(
+            f"{what}: expected one CT series in {tree.folder}, found {len(series)}; choose with {request.ct_option}, "
+            f"or give the folder of one patient's CT: {_list_series(series)}"
+        )
+    sets = len(tree.structure_sets)
+    aside = (f"{sets} RTSTRUCT file(s): a scan is read without structures",) if sets else ()
+    others = [one for one in tree.ct_series.values() if one is not series[0]]
+    return series[0], (*_not_chosen(others), *aside)
+
+
 def choose_ct(tree: DicomTree, structures: StructureSet, request: Request, what: str) -> Choice:
     """The CT among those in `tree` that `structures` was drawn on; raises ChordomaError as `choose` does."""
     choice = _choose(_requested_series(tree, request, what), [structures], tree.folder, request, what)
@@ -95,8 +112,11 @@ def _choose(
 
 
 def _other_series(tree: DicomTree, choice: Choice) -> tuple[str, ...]:
-    others = [one for one in tree.ct_series.values() if one is not choice.series]
-    return tuple(f"CT series of {one.slices} slice(s): not the one chosen" for one in others)
+    return _not_chosen([one for one in tree.ct_series.values() if one is not choice.series])
+
+
+def _not_chosen(series: Sequence[FoundSeries]) -> tuple[str, ...]:
+    return tuple(f"CT series of {one.slices} slice(s): not the one chosen" for one in series)
 
 
 def _referred(drawn: StructureSet, series: Sequence[FoundSeries], kind: str) -> list[FoundSeries]:

@@ -22,11 +22,8 @@ from nnunet_chordoma.files import ASIDE
 
 def finished(folder: Path, fingerprint: str) -> ExportRecord | None:
     """The record of what lies in `folder`, if it was made from the same inputs in the same way."""
-    try:
-        record = read_export_record(folder / FILE_NAME)
-    except ChordomaError:
-        return None
-    return record if record.fingerprint == fingerprint else None
+    record = _recorded(folder)
+    return record if record is not None and record.fingerprint == fingerprint else None
 
 
 def require_free(folder: Path, known: ExportRecord | None, overwrite: bool) -> None:
@@ -43,6 +40,35 @@ def require_free(folder: Path, known: ExportRecord | None, overwrite: bool) -> N
                 f"case '{folder.name}': {path} exists, from another prediction, with other options or changed "
                 "since; add --overwrite to replace it, or choose another -o"
             )
+
+
+def unchanged(folder: Path) -> bool:
+    """Whether all exported files in `folder` are as an export wrote them, so that nobody's work is lost with them."""
+    return not _changed(folder, _recorded(folder))
+
+
+def withdraw(folder: Path) -> None:
+    """Remove an earlier export from `folder`; files that were changed since stay, they are somebody's work."""
+    record = _recorded(folder)
+    keep = _changed(folder, record)
+    for kind in Format:
+        if record is not None and kind not in keep:
+            (folder / kind.file_name).unlink(missing_ok=True)
+    if record is not None and not keep:
+        (folder / FILE_NAME).unlink(missing_ok=True)
+
+
+def _recorded(folder: Path) -> ExportRecord | None:
+    try:
+        return read_export_record(folder / FILE_NAME)
+    except ChordomaError:
+        return None
+
+
+def _changed(folder: Path, record: ExportRecord | None) -> list[Format]:
+    """Formats whose files lie in `folder` but are not those of the record."""
+    present = [kind for kind in Format if (folder / kind.file_name).exists()]
+    return [kind for kind in present if record is None or not record.intact(folder, [kind])]
 
 
 @contextmanager

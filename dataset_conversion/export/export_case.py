@@ -186,6 +186,7 @@ def _fingerprint(record: CaseRecord, digests: dict[str, str], models: str, optio
         "labels": options.labels,
         "holes": options.holes.value,
         "tolerance_mm": options.tolerance_mm,
+        "remark": options.remark,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -201,5 +202,5 @@ def _origin(
         if options.labels
         else "Probabilities interpolated on the grid of the CT, contours where the most probable structure changes."
     )
-    text = describe(models, f"{way} Points within {options.tolerance_mm:g} mm.")
+    text = describe(models, f"{way} Points within {options.tolerance_mm:g} mm.", options.remark)
     return Origin((fingerprint, made.isoformat()), text, models, made)

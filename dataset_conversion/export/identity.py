@@ -51,9 +51,10 @@ def models_behind(folder: Path, case: str) -> str:
     return f"ensemble ({rule}) of {listed}"
 
 
-def describe(models: str, way: str) -> str:
-    """Text of at most `SHORT_TEXT` characters: what this is not for, what made it and how."""
-    text = f"{DRAFT}. Predicted by {models}. {way} {MANUFACTURER} {__version__}, research use only."
+def describe(models: str, way: str, remark: str = "") -> str:
+    """Text of at most `SHORT_TEXT` characters: what this is not for, a remark, what made it and how."""
+    said = f"{remark}. " if remark else ""
+    text = f"{DRAFT}. {said}Predicted by {models}. {way} {MANUFACTURER} {__version__}, research use only."
     return fitting(text, SHORT_TEXT)
 
 

@@ -38,13 +38,14 @@ class ExportOptions:
     """What decides the content of an export besides its inputs.
 
     `labels` maps label maps back by nearest neighbour instead of probabilities. `tolerance_mm` is how far a simplified
-    contour may leave the one that was traced.
+    contour may leave the one that was traced. `remark` goes into the description of the DICOM objects.
     """
 
     formats: tuple[Format, ...] = (Format.RTSTRUCT,)
     labels: bool = False
     holes: Holes = Holes.KEYHOLE
     tolerance_mm: float = TOLERANCE_MM
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,17 @@ def find_volumes(case: str, folder: Path) -> VolumeFiles | None:
     return VolumeFiles(folder, image, others, deeper)
 
 
+def find_scan(case: str, path: Path) -> VolumeFiles | None:
+    """The image of a scan alone: the file `path`, or the image in that folder; None if it holds no volume.
+
+    Other volumes are left aside. Raises ChordomaError where it is not clear which one is the image.
+    """
+    if path.is_file():
+        return VolumeFiles(path.parent, path, {})
+    top = sorted(file for file in path.iterdir() if file.is_file() and is_volume(file))
+    return VolumeFiles(path, top[0] if len(top) == 1 else _image(case, path, top), {}) if top else None
+
+
 def count_deeper(folder: Path) -> int:
     """How many volumes lie below the sub-folders of a case folder, where nothing is taken from."""
     return sum(is_volume(path) and len(path.relative_to(folder).parts) > 2 for path in visible_files(folder))
@@ -156,7 +167,8 @@ def open_volume_case(case: str, files: VolumeFiles, ignored: Sequence[str], opti
     geometry = read_geometry(files.image)
     if min(geometry.size) < 2:
         raise ChordomaError(f"case '{case}': expected a volume, found {files.image.name} of size {geometry.size}")
-    label_maps = find_label_maps(case, files.folder, tuple(files.others.values()), options.label_names)
+    others = tuple(files.others.values())
+    label_maps = find_label_maps(case, files.folder, others, options.label_names) if options.references else ()
     of_label_map = {label_map.path for label_map in label_maps}
     masks = {name: path for name, path in files.others.items() if path not in of_label_map}
     for path in masks.values():

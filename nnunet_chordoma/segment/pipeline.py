@@ -1,0 +1,118 @@
+"""All patients from CT to contours, each model loaded once."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from nnunet_chordoma import console
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import only_writer
+from nnunet_chordoma.segment import steps
+from nnunet_chordoma.segment.model_folder import CHECKPOINT
+from nnunet_chordoma.segment.patient import WORK, Patient, Places
+from nnunet_chordoma.segment.progress import Steps
+from nnunet_chordoma.segment.request import Prepared, SegmentRequest, prepare
+from nnunet_chordoma.segment.summary import read_times, write_summary
+
+if TYPE_CHECKING:
+    from nnunet_chordoma.training.protocols import InferenceProtocol
+
+CONVERT, ENSEMBLE, CHECK, EXPORT = "convert", "ensemble", "check", "export"
+
+
+def predict_step(model: str) -> str:
+    return f"predict {model}"
+
+
+def segment(request: SegmentRequest) -> tuple[Patient, ...]:
+    """Take every patient as far as possible, and write a summary of each.
+
+    Raises ChordomaError, before any work, for requests that cannot be met (see `prepare`), and if the disk is full.
+    """
+    prepared = prepare(request)
+    protocol = _protocol(request.device)
+    (request.out / WORK).mkdir(parents=True, exist_ok=True)
+    with only_writer(
+        request.out / WORK, f"-o {request.out}: another chordoma-segment writes there; wait until it has ended"
+    ):
+        try:
+            return _segment(request, prepared, protocol)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ChordomaError(
+                    f"-o {request.out}: no space left on the disk; free some and run the same command again, what was "
+                    "finished is kept"
+                ) from None
+            raise
+
+
+def _segment(request: SegmentRequest, prepared: Prepared, protocol: InferenceProtocol) -> tuple[Patient, ...]:
+    patients = tuple(_patient(request, case) for case in request.scans)
+    names = [CONVERT, *map(predict_step, prepared.models), EXPORT]
+    names += [ENSEMBLE] if len(prepared.models) > 1 else []
+    names += [CHECK] if request.qa is not None else []
+    with Steps(len(patients) * len(names)) as shown, console.without_bars():
+        for patient in patients:
+            with shown.step(patient, CONVERT) as clock:
+                steps.convert(patient, request, prepared, clock)
+        _predict(patients, prepared, protocol, shown)
+        for patient in _going(patients, shown, len(names) - 1 - len(prepared.models)):
+            _finish(patient, request, prepared, shown)
+    for patient in patients:
+        write_summary(patient, request, prepared)
+    return patients
+
+
+def _predict(patients: Sequence[Patient], prepared: Prepared, protocol: InferenceProtocol, shown: Steps) -> None:
+    """Model by model, so that only one is in memory and each is read once."""
+    from nnunet_chordoma.training.trained_model import read_model
+
+    for name, folder in prepared.models.items():
+        going = list(_going(patients, shown, 1))
+        if not going:
+            continue
+        model = read_model(name, folder, None, CHECKPOINT)
+        protocol.check(model)
+        for patient in going:
+            with shown.step(patient, predict_step(name)) as clock:
+                steps.predict(patient, model, protocol, clock)
+
+
+def _finish(patient: Patient, request: SegmentRequest, prepared: Prepared, shown: Steps) -> None:
+    if len(prepared.models) > 1:
+        with shown.step(patient, ENSEMBLE) as clock:
+            steps.combine(patient, prepared, clock)
+    if request.qa is not None:
+        for going in _going([patient], shown, 1):
+            with shown.step(going, CHECK) as clock:
+                steps.judge(going, request, prepared, clock)
+    for going in _going([patient], shown, 1):
+        with shown.step(going, EXPORT) as clock:
+            steps.export(going, request, prepared, clock)
+
+
+def _going(patients: Iterable[Patient], shown: Steps, ahead: int) -> Iterable[Patient]:
+    """Patients that nothing has stopped; `ahead` steps of each of the others are counted as passed."""
+    for patient in patients:
+        if patient.going:
+            yield patient
+            continue
+        for _ in range(ahead):
+            shown.skip()
+
+
+def _patient(request: SegmentRequest, case: str) -> Patient:
+    places = Places.of(request.out, case)
+    return Patient(case, request.scans[case], places, read_times(places.final))
+
+
+def _protocol(device: str) -> InferenceProtocol:
+    import warnings
+
+    # nnU-Net's imports make torch speak of its own future.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from nnunet_chordoma.training.prediction_options import protocol_of, usable_device
+
+    return protocol_of("paper", usable_device(device), None, "auto")

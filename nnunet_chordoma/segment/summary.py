@@ -1,0 +1,116 @@
+"""summary.json and summary.md of a patient: what came out, made of what, how sure, how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nnunet_chordoma.dataset_conversion.export.identity import DRAFT
+from nnunet_chordoma.dataset_conversion.export.options import Format
+from nnunet_chordoma.dataset_conversion.summary import alignment_in_words, overlap_in_words
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import read_document, write_document, write_text
+from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.segment.patient import Patient, State, StepTime
+from nnunet_chordoma.segment.request import Prepared, SegmentRequest
+
+SCHEMA, VERSION = "chordoma-segment", 1
+FILE_NAME, PAGE = "summary.json", "summary.md"
+
+NOT_JUDGED = "not checked (no --qa)"
+
+
+def write_summary(patient: Patient, request: SegmentRequest, prepared: Prepared) -> None:
+    """Write both files into the folder of the patient."""
+    exported, record = patient.exported, patient.record
+    content = {
+        "case": patient.case,
+        "state": patient.state.value,
+        "reason": patient.reason,
+        "formats": [kind.value for kind in request.export.formats],
+        "volumes_cm3": {} if exported is None else dict(exported.volumes_cm3),
+        "absent": [] if exported is None else list(exported.absent),
+        "proof": [] if exported is None else [each.to_json() for each in exported.proof],
+        "verdict": None if patient.verdict is None else patient.verdict.level.value,
+        "flagged": [] if patient.verdict is None else [each.finding for each in patient.verdict.flagged],
+        "alignment": None if record is None else record.alignment.to_json(),
+        "warnings": [] if record is None else list(record.warnings),
+        "left_aside": [] if record is None else list(record.ignored),
+        "dataset": prepared.frame.home.resolve().name,
+        "weights": dict(prepared.weights.items()),
+        "steps": {name: {"seconds": round(t.seconds, 3), "kept": t.kept} for name, t in patient.times.items()},
+    }
+    write_document(patient.places.final / FILE_NAME, SCHEMA, VERSION, CHORDOMA, content)
+    write_text(patient.places.final / PAGE, "\n".join(_page(patient, request, prepared)) + "\n")
+
+
+def read_times(folder: Path) -> dict[str, StepTime]:
+    """Times of a former run by step; empty where there is none."""
+    try:
+        _, content = read_document(folder / FILE_NAME, SCHEMA, VERSION)
+        return {name: StepTime(float(t["seconds"]), True) for name, t in content["steps"].items()}
+    except (ChordomaError, KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iterator[str]:
+    yield f"# {patient.case}"
+    yield ""
+    yield f"**{DRAFT}.**"
+    yield ""
+    if patient.state is State.EXPORTED:
+        yield f"Files: {', '.join(f'`{kind.file_name}`' for kind in request.export.formats)}, `export.json`."
+    else:
+        yield f"**Nothing exported: {patient.reason}**"
+        old = [kind.file_name for kind in Format if (patient.places.final / kind.file_name).exists()]
+        if old:
+            yield ""
+            yield f"{', '.join(old)} in this folder: of an earlier run, or changed since. Not what this page is about."
+    yield ""
+    yield from _structures(patient)
+    yield "## Check"
+    yield ""
+    if patient.verdict is None:
+        yield f"{NOT_JUDGED if request.qa is None else 'not reached'}."
+    else:
+        yield f"**{patient.verdict.level.value.upper()}**, {len(patient.verdict.checks)} checks."
+        yield ""
+        yield from (f"* {each.level.value}: {each.finding}" for each in patient.verdict.flagged)
+    yield ""
+    yield "## How it came about"
+    yield ""
+    if patient.record is not None:
+        alignment, grid = patient.record.alignment, patient.record.chain.source
+        size = " x ".join(map(str, grid.size))
+        voxel = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm)
+        yield f"* CT: {size} voxels of {voxel} mm, {patient.record.patient_position or 'position not stated'}"
+        yield f"* Alignment to the reference case: {alignment_in_words(alignment)}"
+        yield f"* Overlap of bone before and after (Dice): {overlap_in_words(alignment)}"
+        yield from (f"* Warning: {text}" for text in patient.record.warnings)
+        yield from (f"* Left aside: {text}" for text in patient.record.ignored)
+    yield f"* Dataset: {prepared.frame.home.resolve().name}"
+    yield f"* Models: {', '.join(f'{name} {weight:.4g}' for name, weight in prepared.weights.items() if weight > 0)}"
+    yield ""
+    yield "| step | seconds | |"
+    yield "|---|---|---|"
+    for name, time in patient.times.items():
+        yield f"| {name} | {time.seconds:.1f} | {'earlier run, kept' if time.kept else ''} |"
+
+
+def _structures(patient: Patient) -> Iterator[str]:
+    if patient.exported is None:
+        return
+    proof = {each.name: each for each in patient.exported.proof}
+    yield "| structure | volume (cm³) | within contours (cm³) | Dice of both |"
+    yield "|---|---|---|---|"
+    for name, volume_cm3 in patient.exported.volumes_cm3.items():
+        each = proof.get(name)
+        read = "| - | -" if each is None else f"| {each.written_cm3:.2f} | {each.dice:.4f}"
+        yield f"| {name} | {volume_cm3:.2f} {read} |"
+    yield ""
+    if patient.exported.absent:
+        yield f"Absent: {', '.join(patient.exported.absent)}."
+        yield ""
+    if patient.exported.failed:
+        yield f"Contours differ from the label map, exported by --force: {', '.join(patient.exported.failed)}."
+        yield ""
