@@ -91,10 +91,12 @@ def score(
 @app.command(epilog=console.EPILOG)
 def show(scores: ScoresFile) -> None:
     """Print the means per model and structure of a scores file, one table per split."""
+    from nnunet_chordoma.evaluation.sidecar import warn_of_edits
     from nnunet_chordoma.evaluation.store import read_scores
     from nnunet_chordoma.evaluation.tables import print_tables
 
     print_tables(read_scores(scores))
+    warn_of_edits(scores)
 
 
 @app.command(epilog=console.EPILOG)
@@ -166,12 +168,12 @@ def report(
 
 @app.command(epilog=console.EPILOG)
 def compare(
-    baseline: Annotated[
-        list[str],
-        typer.Option("--baseline", metavar="NAME", help="Model that the others are compared with; repeatable."),
-    ],
     scores: Annotated[
         Path | None, typer.Argument(metavar="SCORES.CSV", help="What chordoma-eval score wrote; before any -m.")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", metavar="NAME", help="Needed: model to compare the others with; repeatable."),
     ] = None,
     from_summary: Annotated[
         Path | None,
@@ -227,7 +229,8 @@ def compare(
             "-o",
             "--output",
             metavar="COMPARISON.CSV",
-            help="Write p-values here; NAME_effects.csv, NAME.md, NAME.tex and NAME.json go beside it.",
+            help="Write p-values here; NAME_effects.csv, NAME.md, NAME.tex and NAME.json go beside it. "
+            "Prints the words alone.",
         ),
     ] = None,
 ) -> None:
@@ -239,9 +242,10 @@ def compare(
     from nnunet_chordoma.evaluation.comparison.command import Request, run_comparison
     from nnunet_chordoma.evaluation.comparison.printed import print_comparison
     from nnunet_chordoma.evaluation.comparison.store import write_comparison
+    from nnunet_chordoma.evaluation.sidecar import warn_of_edits
 
     request = Request(
-        baselines=tuple(baseline),
+        baselines=tuple(baseline or ()),
         scores=scores,
         summary=from_summary,
         models=tuple(model) if model else None,
@@ -255,7 +259,9 @@ def compare(
         resamples=resamples,
     )
     comparison = run_comparison(request, output)
-    print_comparison(comparison)
+    print_comparison(comparison, tables=output is None)
+    if scores is not None:
+        warn_of_edits(scores)
     for note in comparison.notes:
         console.warn(note)
     if output is not None:

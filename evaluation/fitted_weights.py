@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document
+from nnunet_chordoma.files import read_document, read_json
 
 SCHEMA, SCHEMA_VERSION = "chordoma-ensemble-weights", 1
 
@@ -67,6 +67,11 @@ class FittedWeights:
 
 def read_fitted_weights(path: Path) -> FittedWeights:
     """Raises ChordomaError if the file is not a weights.json of a fit, or is incomplete."""
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise ChordomaError(
+            f"--weights {path}: expected a '{SCHEMA}' file, as chordoma-ensemble fit writes it, found {_kind(found)}"
+        )
     _, content = read_document(path, SCHEMA, SCHEMA_VERSION)
     try:
         weights = {str(name): float(value) for name, value in content["weights"].items()}
@@ -94,6 +99,11 @@ def read_fitted_weights(path: Path) -> FittedWeights:
     if not weights or not all(math.isfinite(w) and w >= 0 for w in weights.values()):
         raise ChordomaError(f"{path}: expected weights of 0 or more, found {weights}; run chordoma-ensemble fit again")
     return fitted
+
+
+def _kind(content: object) -> str:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    return f"a '{schema}' file" if schema else "another JSON file"
 
 
 def _intervals(part: dict[str, Any] | None, models: Mapping[str, float]) -> WeightIntervals | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.layout import read_splits
 
 SCORED_SPLITS = ("test", "outlier")
+CHANNEL = "_0000"
+"""How nnU-Net ends the name of a CT."""
+LABELS_OF = {"imagesTr": "labelsTr", "imagesTs": "labelsTs"}
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ def find_cases(
     Raises ChordomaError for a case without prediction or a prediction without reference, unless `allow_missing`.
     """
     references = label_map_files(reference, "reference")
-    split_of = _split_of(references, reference, splits, allow_missing)
     predictions = {model: label_map_files(folder, f"model '{model}'") for model, folder in models.items()}
+    predicted = [case for found in predictions.values() for case in found]
+    _refuse_images("reference", reference, references, predicted, LABELS_OF.get(reference.name, "labelsTs"))
+    for model, found in predictions.items():
+        _refuse_images(f"model '{model}'", models[model], found, references, "the folder of its predictions")
+    split_of = _split_of(references, reference, splits, allow_missing)
     missing = tuple((m, case) for case in split_of for m in models if case not in predictions[m])
     extra = tuple((m, case) for m in models for case in predictions[m] if case not in references)
     if not allow_missing:
@@ -75,6 +82,15 @@ def find_cases(
     if not any(case.predictions for case in cases):
         raise ChordomaError(f"no model has a label map for any case of {reference}; check the -m and -r folders")
     return Evaluation(scheme, models, reference, splits, cases, missing, extra)
+
+
+def _refuse_images(what: str, folder: Path, cases: Iterable[str], others: Iterable[str], meant: str) -> None:
+    """Raise ChordomaError for a folder of images: all names end in nnU-Net's channel, while `others` do not.
+
+    The latter because cases themselves may be numbered like that.
+    """
+    if all(case.endswith(CHANNEL) for case in cases) and not any(other.endswith(CHANNEL) for other in others):
+        raise ChordomaError(f"{what}: these are images ({CHANNEL}) in {folder}, not label maps; did you mean {meant}?")
 
 
 def _split_of(references: Mapping[str, Path], folder: Path, splits: Path | None, allow_missing: bool) -> dict[str, str]:
@@ -155,7 +171,13 @@ def slice_axis(geometry: Geometry) -> int:
 
 
 def require_writable(folder: Path, what: str) -> None:
-    """Raise ChordomaError unless `folder` exists or can be made, and can be written to; makes nothing."""
+    """Raise ChordomaError unless `folder` exists or can be made, and can be written to; leaves nothing behind."""
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ChordomaError(f"{what}: cannot write in {existing}; choose another place or mend its permissions")
+    try:
+        # Permissions alone do not tell: the superuser has them all, even where a file system is read-only.
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError:
+        raise ChordomaError(
+            f"{what}: cannot write in {existing}; choose another place or mend its permissions"
+        ) from None

@@ -37,6 +37,14 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def signed(value: float, decimals: int, plus: bool = False) -> str:
+    """`−0.50` with a real minus sign, on request `+0.50`; what rounds to zero has no sign."""
+    rounded = round(value, decimals)
+    if rounded == 0:
+        return f"{0:.{decimals}f}"
+    return f"{rounded:{'+' if plus else ''}.{decimals}f}".replace("-", "−")
+
+
 def _plain(name: str) -> str:
     text = name.replace("_", " ").strip()
     return text[:1].upper() + text[1:]

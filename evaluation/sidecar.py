@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nnunet_chordoma import console
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.definitions import (
     EMPTY_RULES,
@@ -26,6 +27,7 @@ from nnunet_chordoma.files import read_document, sha256, write_document
 from nnunet_chordoma.labels import LabelScheme
 
 SCHEMA, SCHEMA_VERSION = "chordoma-scores", 1
+EDITED = "{scores} was changed after scoring: its numbers are not all those that were measured"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,20 @@ def write_sidecar(
 
 def _without_reference(results: Sequence[CaseScores]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((r.case, s) for r in results for s, of in r.values.items() if of[VOLUME_REFERENCE] == 0))
+
+
+def edited_since(scores: Path, sidecar: Sidecar | None) -> bool:
+    """Whether the scores are no longer those that were written with the sidecar; False where there is none."""
+    return sidecar is not None and sha256(scores) != sidecar.scores_sha256
+
+
+def warn_of_edits(scores: Path) -> None:
+    """Warn if the scores were changed after scoring, or if a damaged sidecar leaves that open."""
+    try:
+        if edited_since(scores, read_sidecar(scores)):
+            console.warn(EDITED.format(scores=scores))
+    except ChordomaError as error:
+        console.warn(f"whether {scores} was changed after scoring is unknown: {error}")
 
 
 def read_sidecar(scores: Path) -> Sidecar | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_chordoma import console
 from nnunet_chordoma.evaluation.comparison.effects import paired_effect
 from nnunet_chordoma.evaluation.comparison.families import RawP, family_results
 from nnunet_chordoma.evaluation.comparison.notes import notes
@@ -69,16 +70,15 @@ def compare_scores(
     values = split_scores(scores, split, [metric.key for metric in chosen])
     results: list[Result] = []
     effects: list[Effect] = []
-    for baseline in baselines:
-        for metric in chosen:
-            for model in (m for m in models if m != baseline):
-                pairs = {s: values.pairs(metric.key, model, baseline, s) for s in values.structures}
-                effects += [
-                    paired_effect(metric, model, baseline, structure, each, chance) for structure, each in pairs.items()
-                ]
-                for procedure in procedures:
-                    raw = {s: raw_p(each, metric, procedure, chance.seed) for s, each in pairs.items()}
-                    results += family_results(metric.key, model, baseline, procedure, raw)
+    rows = [(b, metric, m) for b in baselines for metric in chosen for m in models if m != b]
+    for baseline, metric, model in console.track(rows, "comparing models", len(rows)):
+        pairs = {s: values.pairs(metric.key, model, baseline, s) for s in values.structures}
+        effects += [
+            paired_effect(metric, model, baseline, structure, each, chance) for structure, each in pairs.items()
+        ]
+        for procedure in procedures:
+            raw = {s: raw_p(each, metric, procedure, chance.seed) for s, each in pairs.items()}
+            results += family_results(metric.key, model, baseline, procedure, raw)
     others = tuple(s for s in splits_in(scores) if s != split)
     return Comparison(
         created=now(),

@@ -119,7 +119,7 @@ def chosen_models(
 def split_scores(scores: pd.DataFrame, split: str, metrics: Sequence[str]) -> SplitScores:
     """Values of one split; structures without a reference in all of its cases are left out.
 
-    Raises ChordomaError for a split of a single case.
+    Raises ChordomaError for a split of a single case, or without any reference.
     """
     part = scores[scores["split"] == split]
     cases = tuple(sorted(unique(part["case"])))
@@ -129,6 +129,8 @@ def split_scores(scores: pd.DataFrame, split: str, metrics: Sequence[str]) -> Sp
     part = part.assign(value=part["value"].where(present))
     evaluated = set(unique(part.loc[present, "structure"]))
     structures = tuple(s for s in unique(part["structure"]) if s in evaluated)
+    if not structures:
+        raise ChordomaError(f"split '{split}': no structure has a reference in any case; nothing to compare")
     part = part[part["metric"].isin(list(metrics)) & part["structure"].isin(structures)]
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for metric, model, structure, case, value in zip(

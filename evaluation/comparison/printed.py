@@ -1,4 +1,4 @@
-"""A comparison in the terminal: tables, then sentences."""
+"""A comparison in the terminal: tables, where no file holds them, then sentences."""
 
 from __future__ import annotations
 
@@ -15,8 +15,19 @@ if TYPE_CHECKING:
 NARROWEST, UNBOUNDED = 100, 10_000
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print tables and findings to stdout; in a narrow terminal the raw p stands below the corrected one."""
+def print_comparison(comparison: Comparison, *, tables: bool = True) -> None:
+    """Print tables (unless not wanted) and findings to stdout."""
+    from rich.console import Console
+
+    if tables:
+        _print_tables(comparison)
+    console = Console(highlight=False)
+    for sentence in (scope(comparison), *findings(comparison)):
+        console.print(sentence, soft_wrap=True, markup=False)
+
+
+def _print_tables(comparison: Comparison) -> None:
+    """In a narrow terminal the raw p stands below the corrected one."""
     from rich.console import Console
     from rich.text import Text
 
@@ -34,8 +45,6 @@ def print_comparison(comparison: Comparison) -> None:
         for note in table.notes:
             console.print(note, soft_wrap=True, markup=False)
         console.print()
-    for sentence in (scope(comparison), *findings(comparison)):
-        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def _grid(table: PTable, separator: str) -> Table:

@@ -42,10 +42,13 @@ def check_output(output: Path, source: Path) -> None:
     kept = {source.resolve(), sidecar_path(source).resolve()}
     taken = [path for path in output_files(output) if path.resolve() in kept]
     document = output.with_suffix(".json")
-    if not taken and document.is_file():
+    if document.is_file():
         content = read_json(document)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            taken = [document]
+            taken.append(document)
+    else:
+        # Without the document of an earlier comparison these are somebody's own.
+        taken += [path for path in output_files(output) if path.exists()]
     if taken:
         raise ChordomaError(f"-o {output}: would replace {taken[0]}, which is no comparison; choose another name")
 

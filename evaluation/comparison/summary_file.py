@@ -10,9 +10,10 @@ from pathlib import Path
 
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.comparison.unpaired import Group
-from nnunet_chordoma.evaluation.definitions import metric_named
+from nnunet_chordoma.evaluation.definitions import FRACTION, Metric, metric_named
 
 COLUMNS = ("metric", "model", "structure", "mean", "sd", "n", "ddof")
+HIGHEST_PERCENT = 100.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def read_summary(path: Path) -> SummaryTable:
     """Read a CSV file with the columns metric, model, structure, mean, sd, n, ddof (others are passed over).
 
     Units are free, but one and the same per metric: t-tests know no scale. Raises ChordomaError naming the line at
-    fault: numbers that are none, n below 2, a negative SD, a ddof other than 0 and 1, an unknown metric, repeats.
+    fault: numbers that are none, a mean that the metric cannot have, n below 2, a negative SD, a ddof other than 0 and
+    1, an unknown metric, repeats.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -63,7 +65,7 @@ def read_summary(path: Path) -> SummaryTable:
         key = _names(row, where)
         if key in groups:
             raise ChordomaError(f"{where}: a second row for {', '.join(key)}; keep one")
-        groups[key] = _group(row, where)
+        groups[key] = _group(row, metric_named(key[0]), where)
     return SummaryTable(groups)
 
 
@@ -80,9 +82,14 @@ def _names(row: Mapping[str, str | None], where: str) -> tuple[str, str, str]:
     return metric, model, structure
 
 
-def _group(row: Mapping[str, str | None], where: str) -> Group:
+def _group(row: Mapping[str, str | None], metric: Metric, where: str) -> Group:
     mean, sd = _number(row, "mean", where), _number(row, "sd", where)
     n, ddof = _number(row, "n", where), _number(row, "ddof", where)
+    # Every metric that judges is a fraction, a distance or an area, none of them negative.
+    highest = HIGHEST_PERCENT if metric.unit == FRACTION else math.inf
+    if not 0 <= mean <= highest:
+        expected = f"0 to {highest:g} (percent, or a fraction)" if metric.unit == FRACTION else "0 or more"
+        raise ChordomaError(f"{where}: the mean {metric.key} is {mean:g}, expected {expected}")
     if sd < 0:
         raise ChordomaError(f"{where}: sd is {sd:g}, expected 0 or more")
     if n < 2 or n != int(n):

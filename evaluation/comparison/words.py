@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnunet_chordoma.evaluation.comparison.layout import place, procedure_text
+from nnunet_chordoma.evaluation.comparison.options import TESTS
 from nnunet_chordoma.evaluation.comparison.paired import BASELINE_BETTER, MODEL_BETTER, TWO_SIDED
 from nnunet_chordoma.evaluation.comparison.results import BASELINE, SUMMARY, Comparison, Procedure, Result
 from nnunet_chordoma.evaluation.names import count, structure_title
@@ -24,7 +25,33 @@ def scope(comparison: Comparison) -> str:
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """One paragraph per baseline and test: where it was found better, where worse, and where nothing was found."""
+    """What is to be said first: that there are too few cases, or else the paragraphs."""
+    told = too_few(comparison)
+    return [told] if told else paragraphs(comparison)
+
+
+def too_few(comparison: Comparison) -> str:
+    """`Test set: 4 cases cannot give p < 0.05 (least 0.125): the tests say nothing.`
+
+    Empty unless this is so of everything tested, before or after correction.
+    """
+    tested = [r for r in comparison.results if r.tested]
+    if not tested or any(not TESTS[r.test].exact or r.smallest_p_corrected < r.alpha for r in tested):
+        return ""
+    # Each level has the least p of its own tests; nearly always there is only one.
+    said = []
+    for alpha in dict.fromkeys(r.alpha for r in tested):
+        alike = [r for r in tested if r.alpha == alpha]
+        before = min(r.smallest_p for r in alike)
+        least = before if before >= alpha else min(r.smallest_p_corrected for r in alike)
+        said.append(f"p < {alpha:g}{'' if before >= alpha else ' after correction'} (least {least:.3g})")
+    n = sorted({r.n for r in tested})
+    cases = count(n[0], "case") if len(n) == 1 else f"{n[0]}–{n[-1]} cases"
+    return f"{place(comparison)}: {cases} cannot give {' or '.join(said)}: the tests say nothing."
+
+
+def paragraphs(comparison: Comparison) -> list[str]:
+    """One per baseline and test: where it was found better, where worse, and where nothing was found."""
     return [
         _finding(comparison, baseline, procedure)
         for baseline in comparison.baselines

@@ -29,6 +29,11 @@ def find_comparisons(scores_file: Path, named: Sequence[Path] = ()) -> tuple[Com
                 )
         comparisons = [(path, read_comparison(path)) for path in named]
         for path, comparison in comparisons:
+            if comparison.source.kind != SCORES:
+                raise ChordomaError(
+                    f"--comparison {path}: was made from the means of {comparison.source.file} and has no cases, so it "
+                    f"cannot be shown with these; run chordoma-eval compare {scores_file}, or leave it out"
+                )
             if not _of(comparison, digest):
                 raise ChordomaError(
                     f"--comparison {path}: was made from {comparison.source.file}, expected these scores as they "
@@ -44,6 +49,8 @@ def find_comparisons(scores_file: Path, named: Sequence[Path] = ()) -> tuple[Com
             continue
         if _of(comparison, digest):
             found.append(comparison)
+        elif comparison.source.kind != SCORES:
+            console.warn(f"{path} was made from means and has no cases; the report leaves it out")
         else:
             console.warn(f"{path} is not of {scores_file} as it is now; the report leaves it out")
     return tuple(found)

@@ -6,10 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnunet_chordoma.evaluation.comparison.corrections import NONE
-from nnunet_chordoma.evaluation.comparison.layout import correction_text, test_text
-from nnunet_chordoma.evaluation.comparison.options import PAIRED_T, PAPER, PERMUTATION, STUDENT, WELCH, WILCOXON
-from nnunet_chordoma.evaluation.comparison.paired import EXACT_FLIPS, RANDOM_FLIPS
 from nnunet_chordoma.evaluation.comparison.results import Comparison
 from nnunet_chordoma.evaluation.definitions import (
     ADDED_PATH,
@@ -24,39 +20,36 @@ from nnunet_chordoma.evaluation.definitions import (
 )
 from nnunet_chordoma.evaluation.names import count, split_title, structure_title
 from nnunet_chordoma.evaluation.report.citations import CITATIONS, Citation
+from nnunet_chordoma.evaluation.report.methods_comparison import comparison_text
+from nnunet_chordoma.evaluation.report.methods_marks import cite, listed, markdown, name, names, numbered, plain
 from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import DDOF, SplitSummary
 
 TITLE = "Evaluation"
-_TESTS = {
-    WILCOXON: ("wilcoxon1945", "pratt1959"),
-    PERMUTATION: ("pitman1937",),
-    PAIRED_T: ("student1908",),
-    STUDENT: ("student1908",),
-    WELCH: ("welch1947",),
-    PAPER: ("student1908", "boussioux2023"),
-}
-_CORRECTIONS = {
-    "holm": ("holm1979",),
-    "fdr_bh": ("benjamini1995",),
-    "fdr_tsbh": ("benjamini2006",),
-    "fdr_tsbky": ("benjamini2006",),
-    NONE: (),
-}
+PUBLISHED_METRICS = ("VDSC", "SDSC2", "SDSC3", "ASSD")
+"""The paper's."""
+DEFINITION_PACKAGE = "surface-distance"
+"""Not used to measure."""
 
 
 @dataclass(frozen=True)
 class MethodsText:
-    """Paragraphs with numbers in brackets, and the references in the order of these numbers."""
+    """Paragraphs with numbers in brackets, and the references in the order of these numbers.
 
-    paragraphs: tuple[str, ...]
+    In `marked`, names of models are marked (`methods_marks`); `paragraphs` are without marks.
+    """
+
+    marked: tuple[str, ...]
     references: tuple[Citation, ...]
+
+    @property
+    def paragraphs(self) -> tuple[str, ...]:
+        return tuple(plain(text) for text in self.marked)
 
     @property
     def markdown(self) -> str:
         listed = [f"{number}. {citation.text}" for number, citation in enumerate(self.references, 1)]
-        paragraphs = [re.sub(r"([*_<>`|\\])", r"\\\1", text) for text in self.paragraphs]
-        return "\n\n".join([f"# {TITLE}", *paragraphs, "## References", "\n".join(listed)]) + "\n"
+        return "\n\n".join([f"# {TITLE}", *map(markdown, self.marked), "## References", "\n".join(listed)]) + "\n"
 
     @property
     def bibtex(self) -> str:
@@ -78,40 +71,23 @@ def methods_text(
     paragraphs = [
         _cohort(summaries),
         _metrics(metrics),
-        _surfaces(),
+        _surfaces(sidecar),
         _averages(improved),
-        *(_comparison(comparison) for comparison in comparisons),
+        *(comparison_text(comparison) for comparison in comparisons),
         _software(sidecar, comparisons),
     ]
-    return _numbered([text for text in paragraphs if text])
-
-
-def _numbered(paragraphs: Sequence[str]) -> MethodsText:
-    """Replace {key, key} by [1, 2], numbered as first cited."""
-    order: list[str] = []
-
-    def number(match: re.Match[str]) -> str:
-        keys = match.group(1).split(",")
-        order.extend(key for key in keys if key not in order)
-        return f"[{', '.join(str(n) for n in sorted(order.index(key) + 1 for key in keys))}]"
-
-    # Markers hold control characters, which no name of a model or case has.
-    texts = tuple(re.sub("\x02([^\x03]*)\x03", number, text) for text in paragraphs)
-    return MethodsText(texts, tuple(CITATIONS[key] for key in order))
-
-
-def _cite(*keys: str) -> str:
-    return f" \x02{','.join(dict.fromkeys(keys))}\x03" if keys else ""
+    texts, keys = numbered([text for text in paragraphs if text])
+    return MethodsText(texts, tuple(CITATIONS[key] for key in keys))
 
 
 def _cohort(summaries: Sequence[SplitSummary]) -> str:
     models = summaries[0].models
-    splits = _listed([f"{count(len(s.cases), 'case')} of the {split_title(s.split).lower()} set" for s in summaries])
+    splits = listed([f"{count(len(s.cases), 'case')} of the {split_title(s.split).lower()} set" for s in summaries])
     structures = list(dict.fromkeys(s for summary in summaries for s in summary.structures))
     text = (
-        f"Label maps of {count(len(models), 'model')} ({', '.join(models)}) were compared with the reference contours "
-        f"of {splits}, for {count(len(structures), 'structure')} ({', '.join(structure_title(s) for s in structures)})"
-        f"{', following' + _cite('boussioux2023') if structures else ''}."
+        f"Label maps of {count(len(models), 'model')} ({', '.join(map(name, models))}) were compared with the "
+        f"reference contours of {splits}, for {count(len(structures), 'structure')} "
+        f"({', '.join(structure_title(s) for s in structures)})."
     )
     for summary in summaries:
         fewer = [
@@ -147,16 +123,20 @@ def _metrics(metrics: Sequence[Metric]) -> str:
         if len(alike) > 1:
             definition = re.sub(r"[\d.]+ mm", "the tolerance", definition)
             definition = re.sub(rf"\b{SURFACE_DICE}[\d.]+", "surface Dice", definition)
-        parts.append(f"{_listed([m.title for m in alike] or [metric.title])}{_cite(*cited)}: {definition}.")
-    return "The following were computed for each structure of each case. " + " ".join(parts)
+        parts.append(f"{listed([m.title for m in alike] or [metric.title])}{cite(*cited)}: {definition}.")
+    shared = [m.title for m in metrics if m.key in PUBLISHED_METRICS]
+    as_there = f"; {listed(shared)} as in{cite('boussioux2023')}" if shared else ""
+    return f"The following were computed for each structure of each case{as_there}. " + " ".join(parts)
 
 
 def _starts(one: Metric, other: Metric, start: str) -> bool:
     return one.key.startswith(start) and other.key.startswith(start)
 
 
-def _surfaces() -> str:
-    return f"{SPACING_RULE} Surface metrics are defined as in {REFERENCE_IMPLEMENTATION}{_cite('nikolov2021')}."
+def _surfaces(sidecar: Sidecar | None) -> str:
+    number = sidecar.versions.get(DEFINITION_PACKAGE, "") if sidecar is not None else ""
+    version = f", version {number}" if number else ""
+    return f"{SPACING_RULE} Surface metrics are defined as in {REFERENCE_IMPLEMENTATION}{version}{cite('nikolov2021')}."
 
 
 def _averages(improved: bool) -> str:
@@ -168,31 +148,9 @@ def _averages(improved: bool) -> str:
     if improved:
         text += (
             " The improvement by an ensemble is the relative difference between its mean over structures and that of "
-            f"the best standalone model by the same metric{_cite('boussioux2023')}."
+            f"the best standalone model by the same metric{cite('boussioux2023')}."
         )
     return text
-
-
-def _comparison(comparison: Comparison) -> str:
-    source = comparison.source
-    parts = [
-        f"On the {split_title(source.split).lower()} set ({count(len(source.cases), 'case')}), "
-        f"{_listed(comparison.baselines)} {'was' if len(comparison.baselines) == 1 else 'were'} compared with the "
-        f"other models by {', '.join(comparison.metrics)} for each structure."
-    ]
-    for procedure in comparison.procedures:
-        cited = _cite(*_TESTS.get(procedure.test, ()))
-        corrected = correction_text(procedure) + _cite(*_CORRECTIONS.get(procedure.correction, ()))
-        test = test_text(procedure)
-        parts.append(f"{test[0].upper()}{test[1:]}{cited}; p-values were {corrected}.")
-    if any(p.test == PERMUTATION for p in comparison.procedures):
-        parts.append(f"The permutation test is exact up to {EXACT_FLIPS} pairs, beyond it draws {RANDOM_FLIPS} times.")
-    if any(e.interval.startswith("bootstrap") for e in comparison.effects):
-        parts.append(
-            f"Mean differences are given with {comparison.confidence:.0%} BCa bootstrap intervals{_cite('efron1987')} "
-            f"({comparison.resamples} resamples of the cases, seed {comparison.seed})."
-        )
-    return " ".join(parts)
 
 
 def _software(sidecar: Sidecar | None, comparisons: Sequence[Comparison]) -> str:
@@ -201,22 +159,22 @@ def _software(sidecar: Sidecar | None, comparisons: Sequence[Comparison]) -> str
     versions = dict(sidecar.versions) if sidecar is not None else {}
     for comparison in comparisons:
         versions |= {name: number for name, number in comparison.versions.items() if name not in versions}
+    versions.pop(DEFINITION_PACKAGE, None)
     ours = sidecar.package_version if sidecar is not None else __version__
-    used = _listed([f"nnunet-chordoma {ours}", *(f"{name} {number}" for name, number in versions.items())])
-    scipy = _cite("virtanen2020") if "scipy" in versions else ""
-    text = f"Software: {used}{scipy}."
-    predicted = _predicted_by_nnunet(sidecar)
+    cited = {"scipy": cite("virtanen2020")}
+    used = [f"{package} {number}{cited.get(package, '')}" for package, number in versions.items()]
+    text = f"Software: {listed([f'nnunet-chordoma {ours}', *used])}."
+    predicted, combined = _left_beside(sidecar, "plans.json"), _left_beside(sidecar, "ensemble.json")
+    # An ensemble's folder holds the plans of its members.
+    predicted = [model for model in predicted if model not in combined]
     if predicted:
-        text += f" Label maps of {_listed(predicted)} were predicted with nnU-Net{_cite('isensee2021')}."
+        text += f" Label maps of {names(predicted)} were predicted with nnU-Net{cite('isensee2021')}."
+    if combined:
+        text += f" Label maps of {names(combined)} were combined by chordoma-ensemble."
     return text
 
 
-def _predicted_by_nnunet(sidecar: Sidecar | None) -> list[str]:
-    """Models whose folder holds the plans.json that nnU-Net leaves beside its predictions."""
+def _left_beside(sidecar: Sidecar | None, file: str) -> list[str]:
+    """Models whose folder holds this file, which nnU-Net or chordoma-ensemble leaves beside its predictions."""
     models = sidecar.models if sidecar is not None else {}
-    return [model for model, folder in models.items() if (folder / "plans.json").is_file()]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else "none"
+    return [model for model, folder in models.items() if (folder / file).is_file()]

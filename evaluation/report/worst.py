@@ -14,13 +14,14 @@ from nnunet_chordoma.evaluation.report.figures.differences import draw_differenc
 from nnunet_chordoma.evaluation.report.figures.orientation import slice_place, upright
 from nnunet_chordoma.evaluation.report.figures.planes import View
 from nnunet_chordoma.evaluation.report.readings.disagreement import find_disagreement
-from nnunet_chordoma.evaluation.report.readings.failures import (
-    Failure,
-    LowResult,
-    failures,
-    low_results,
-)
 from nnunet_chordoma.evaluation.report.readings.sentences import read_label_maps, read_result
+from nnunet_chordoma.evaluation.report.readings.standing_out import (
+    LowResult,
+    StandingOut,
+    low_results,
+    ruled,
+    standing_out,
+)
 from nnunet_chordoma.evaluation.report.readings.value_grid import value_grid
 from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import SplitSummary
@@ -47,15 +48,19 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class WorstResults:
-    """One split: `failed` of `scored` results of `model` stand out; the lowest are listed, the very lowest read."""
+    """One split: `conspicuous` of `scored` results of `model` stand out; the lowest are listed, the very lowest read.
+
+    Without `ruled` there are too few cases for that: only what was missed counts, and the lowest are so by Dice alone.
+    """
 
     split: str
     model: str
-    failed: int
+    conspicuous: int
     scored: int
+    ruled: bool
     listed: tuple[LowResult, ...]
     read: tuple[ReadResult, ...]
-    failures: tuple[Failure, ...]
+    standing_out: tuple[StandingOut, ...]
 
 
 def find_worst(
@@ -67,18 +72,19 @@ def find_worst(
     """
     dice, hd95 = (value_grid(scores, summary, key) for key in ("VDSC", "HD95"))
     listed = tuple(low_results(dice, model, LISTED))
-    found = tuple(failures(dice))
-    failure_of = {(failure.case, failure.structure): failure for failure in found}
+    found = tuple(standing_out(dice))
+    found_at = {(each.case, each.structure): each for each in found}
     read = []
     for low in listed[:READ]:
         hd95_mm = hd95.at(model, low.case, low.structure)
-        said = read_result(low, failure_of.get((low.case, low.structure)), hd95_mm)
+        said = read_result(low, found_at.get((low.case, low.structure)), hd95_mm)
         read.append(_read(low, said, sidecar, model, images))
     return WorstResults(
         summary.split,
         model,
-        sum(low.failure is not None for low in listed),
+        sum(low.kind is not None for low in listed),
         int((~np.isnan(dice.of_model(model))).sum()),
+        ruled(dice.of_model(model)),
         listed,
         tuple(read),
         found,

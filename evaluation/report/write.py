@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunet_chordoma import console
@@ -30,19 +30,21 @@ from nnunet_chordoma.evaluation.report.sections.split import split_section
 from nnunet_chordoma.evaluation.report.sections.volume import volume_section
 from nnunet_chordoma.evaluation.report.sections.worst import worst_section
 from nnunet_chordoma.evaluation.report.worst import find_worst
-from nnunet_chordoma.evaluation.sidecar import read_sidecar
+from nnunet_chordoma.evaluation.sidecar import EDITED, edited_since, read_sidecar
 from nnunet_chordoma.evaluation.store import read_scores
 from nnunet_chordoma.evaluation.summary import SplitSummary, summarise, unique
 from nnunet_chordoma.evaluation.tables.delimited import delimited
 from nnunet_chordoma.evaluation.tables.latex import latex
 from nnunet_chordoma.evaluation.tables.markdown import markdown
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Kind, Layout
-from nnunet_chordoma.files import sha256, write_text
+from nnunet_chordoma.files import write_text
 
 LONGEST_WHOLE = 10
 """Characters of a name that no column is too narrow for."""
 
 TEMPLATES = Path(__file__).parent / "templates"
+WRITTEN = ".written"
+"""List of the files in the folder `tables`; what else lies there is somebody's own."""
 
 
 def write_report(
@@ -70,11 +72,11 @@ def write_report(
         raise ChordomaError(f"-o {output}: is a file, expected a folder for the report")
     require_writable(output, f"-o {output}")
     scores, sidecar = read_scores(scores_file), read_sidecar(scores_file)
-    changed = sidecar is not None and sha256(scores_file) != sidecar.scores_sha256
+    changed = edited_since(scores_file, sidecar)
     if sidecar is None:
         console.warn(f"{scores_file}: no .json sidecar beside it; the report lacks pictures and versions")
     elif changed:
-        console.warn(f"{scores_file} was changed after scoring; the report says so")
+        console.warn(f"{EDITED.format(scores=scores_file)}; the report says so")
     summaries = summarise(scores)
     first = summaries[0]
     shown = picture_model(first, shown_model)
@@ -102,11 +104,24 @@ def write_report(
         methods_section(metrics, text),
         provenance_section(scores_file, summaries, sidecar, changed, compared, fits),
     ]
-    page = _render(title, _extent_text(summaries), sections)
-    for name, content in _table_files(sections).items():
-        write_text(output / "tables" / name, content)
+    caution = f"{EDITED.format(scores=scores_file.name)}." if changed else ""
+    page = _render(title, _extent_text(summaries), caution, sections)
+    _write_tables(output / "tables", _table_files(sections))
     write_text(output / "index.html", page)
     return output / "index.html"
+
+
+def _write_tables(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the tables of this page, and remove those of an earlier page that this one does not have."""
+    listed = folder / WRITTEN
+    earlier = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    # Both until the earlier are gone, in case this is interrupted.
+    write_text(listed, "".join(f"{name}\n" for name in sorted({*earlier, *files})))
+    for name, content in files.items():
+        write_text(folder / name, content)
+    for name in set(earlier) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    write_text(listed, "".join(f"{name}\n" for name in sorted(files)))
 
 
 def _table_files(sections: Sequence[Section]) -> dict[str, str]:
@@ -127,7 +142,7 @@ def _extent_text(summaries: Sequence[SplitSummary]) -> str:
     return f"{count(len(summaries[0].models), 'model')} on {' and '.join(parts)}"
 
 
-def _render(title: str, extent: str, sections: Sequence[Section]) -> str:
+def _render(title: str, extent: str, caution: str, sections: Sequence[Section]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -139,7 +154,8 @@ def _render(title: str, extent: str, sections: Sequence[Section]) -> str:
     )
     environment.filters["breakable"] = _breakable
     environment.filters["cell_class"] = _cell_class
-    return environment.get_template("report.html.j2").render(title=title, extent=extent, sections=sections)
+    template = environment.get_template("report.html.j2")
+    return template.render(title=title, extent=extent, caution=caution, sections=sections)
 
 
 def _breakable(name: str) -> object:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 from nnunet_chordoma.evaluation.definitions import Metric
-from nnunet_chordoma.evaluation.names import count, split_title, structure_title, table_title
+from nnunet_chordoma.evaluation.names import count, signed, split_title, structure_title, table_title
 from nnunet_chordoma.evaluation.summary import Cell, SplitSummary
 
 NOTHING = "–"
 
 
 def number(metric: Metric, value: float) -> str:
-    """A value in the metric's shown unit, without the unit: 0.8514 -> 85.1."""
-    return f"{value * metric.shown_factor:.{metric.shown_decimals}f}"
+    """A value in the metric's shown unit, without the unit: 0.8514 -> 85.1; a minus is one, and 0 has none."""
+    # A float of NumPy is rounded in another way than it prints.
+    return signed(float(value * metric.shown_factor), metric.shown_decimals)
 
 
 def mean_text(metric: Metric, cell: Cell) -> str:
@@ -25,8 +26,11 @@ def mean_text(metric: Metric, cell: Cell) -> str:
 
 
 def range_text(metric: Metric, cell: Cell) -> str:
-    """`(70.5–91.5)`, empty where `mean_text` has no spread."""
-    return f"({number(metric, cell.minimum)}–{number(metric, cell.maximum)})" if _has_spread(cell) else ""
+    """`(70.5–91.5)`, `(−0.8 to −0.2)`; empty where `mean_text` has no spread."""
+    if not _has_spread(cell):
+        return ""
+    low, high = number(metric, cell.minimum), number(metric, cell.maximum)
+    return f"({low} to {high})" if low.startswith("−") else f"({low}–{high})"
 
 
 def remark_text(cell: Cell) -> str:
@@ -49,6 +53,11 @@ def metric_heading(metric: Metric) -> str:
 
 def summary_title(summary: SplitSummary) -> str:
     return f"{table_title(summary.split)}. {split_title(summary.split)} set, {count(len(summary.cases), 'case')}"
+
+
+def titled(summary: SplitSummary, what: str) -> str:
+    """Title of a table that the paper has no number for: `Test set: further metrics`."""
+    return f"{split_title(summary.split)} set: {what}"
 
 
 def not_evaluated_text(summary: SplitSummary) -> list[str]:

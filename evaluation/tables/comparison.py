@@ -9,7 +9,7 @@ from dataclasses import fields
 from nnunet_chordoma.evaluation.comparison.layout import NOTHING, PTable, cell_text, p_tables, place
 from nnunet_chordoma.evaluation.comparison.results import Comparison, Effect, Result
 from nnunet_chordoma.evaluation.definitions import Metric, metric_named
-from nnunet_chordoma.evaluation.names import structure_title
+from nnunet_chordoma.evaluation.names import signed, structure_title
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Row, Table, file_stem
 
 P_COLUMNS = ("split", *(field.name for field in fields(Result)))
@@ -91,7 +91,7 @@ def _effect_entry(metric: Metric, effect: Effect | None) -> Entry:
     if effect is None or math.isnan(effect.mean_difference):
         return Entry(NOTHING)
     text = _signed(metric, effect.mean_difference)
-    text += "" if math.isnan(effect.rank_biserial) else f", r {effect.rank_biserial:+.2f}".replace("-", "−")
+    text += "" if math.isnan(effect.rank_biserial) else f", r {signed(effect.rank_biserial, 2, plus=True)}"
     if math.isnan(effect.interval_low):
         return Entry(text)
     low, high = (_signed(metric, value) for value in (effect.interval_low, effect.interval_high))
@@ -99,9 +99,7 @@ def _effect_entry(metric: Metric, effect: Effect | None) -> Entry:
 
 
 def _signed(metric: Metric, value: float) -> str:
-    decimals = metric.shown_decimals
-    # Adding 0.0 keeps a difference of nothing from printing as -0.0.
-    return f"{round(value * metric.shown_factor, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+    return signed(value * metric.shown_factor, metric.shown_decimals, plus=True)
 
 
 def _record(comparison: Comparison, entry: Result | Effect) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nnunet_chordoma.evaluation.improvements import Gain, Improvement
 from nnunet_chordoma.evaluation.summary import SplitSummary
-from nnunet_chordoma.evaluation.tables.cells import NOTHING, number, summary_title
+from nnunet_chordoma.evaluation.tables.cells import NOTHING, number, titled
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Kind, Layout, Row, Table, file_stem
 
 COLUMNS = (
@@ -27,7 +27,7 @@ def improvements_table(summary: SplitSummary, found: Sequence[Improvement], ense
     columns = (Column("Best standalone model", kind=Kind.TEXT), Column("Its mean"), *(Column(e) for e in ensembles))
     return Table(
         file_stem("improvements", summary.split),
-        f"{summary_title(summary)}: improvement of ensembles over the best standalone model",
+        titled(summary, "improvement of ensembles over the best standalone model"),
         "Metric",
         columns,
         (Group("", tuple(_row(each, ensembles) for each in found)),),

@@ -2,13 +2,20 @@ r"""Tables as LaTeX (booktabs), to be \input into a manuscript."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Kind, Row, Table
 
 LINES_ON_A_PAGE = 70
 """Longer tables break over pages."""
 
 WIDEST = 125
-"""Characters that fit into a line of a page in the size of these tables; wider tables are set smaller."""
+"""Characters that fit into a line of a page in the size of long tables; wider ones are set smaller."""
+
+# An end of line takes a bracket or an asterisk that follows for its option, unless something stands between.
+_NEW_LINE = r"\\{}"
+# Made narrower to the width of the text, never wider: inside \resizebox, \width is the table's own.
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 _TEXT_COLUMN_CM, _TEXT_COLUMN = 5.5, 36
 _CHARACTERS = {
@@ -23,10 +30,11 @@ _CHARACTERS = {
 def latex(table: Table) -> str:
     r"""A float with caption and label; tables that no page holds become a longtable.
 
-    Needs \usepackage[T1]{fontenc} and booktabs (and longtable where it says so); the best means are in \textbf.
+    Needs \usepackage[T1]{fontenc}, booktabs and graphicx (longtable where it says so); the best means are in \textbf.
+    A float too wide for the text is scaled down to it; a longtable cannot be, and is set smaller.
     """
     long = _lines(table) > LINES_ON_A_PAGE
-    packages = "booktabs, longtable" if long else "booktabs"
+    packages = "booktabs, longtable" if long else "booktabs, graphicx"
     specification = "@{}l" + "".join(_alignment(column) for column in table.columns) + "@{}"
     heading = [" & ".join([latex_escaped(table.stub), *(_heading(c) for c in table.columns)]) + r" \\", r"\midrule"]
     body = [line for index, group in enumerate(table.groups) for line in _group(group, index, len(table.columns) + 1)]
@@ -43,8 +51,8 @@ def latex(table: Table) -> str:
     else:
         lines += [
             *(r"\begin{table}[htbp]", r"\centering", size, r"\setlength{\tabcolsep}{3pt}", caption, label),
-            *(rf"\begin{{tabular}}{{{specification}}}", r"\toprule", *heading, *body, r"\bottomrule"),
-            *(r"\end{tabular}", r"\end{table}"),
+            *(_FIT, rf"\begin{{tabular}}{{{specification}}}", r"\toprule", *heading, *body, r"\bottomrule"),
+            *(r"\end{tabular}}", r"\end{table}"),
         ]
     return "\n".join(lines) + "\n"
 
@@ -77,7 +85,8 @@ def _alignment(column: Column) -> str:
 
 
 def _heading(column: Column) -> str:
-    return _stacked(column.title, column.detail) if column.detail else latex_escaped(column.title)
+    title = latex_escaped(column.title)
+    return _stacked([title, latex_escaped(column.detail)]) if column.detail else title
 
 
 def _group(group: Group, index: int, columns: int) -> list[str]:
@@ -92,15 +101,16 @@ def _row_end(row: Row) -> str:
 
 
 def _head(row: Row) -> str:
-    return latex_escaped(f"{row.head}, {row.detail}" if row.detail else row.head)
+    text = latex_escaped(f"{row.head}, {row.detail}" if row.detail else row.head)
+    return "{}" + text if text.startswith(("[", "*")) else text
 
 
 def _entry(entry: Entry) -> str:
     text = latex_escaped(entry.text)
     text = rf"\textbf{{{text}}}" if entry.best else text
     small = [latex_escaped(part) for part in (entry.detail, f"[{entry.remark}]" if entry.remark else "") if part]
-    return r"\shortstack{" + r"\\".join([text, *small]) + "}" if small else text
+    return _stacked([text, *small]) if small else text
 
 
-def _stacked(first: str, second: str) -> str:
-    return rf"\shortstack{{{latex_escaped(first)}\\{latex_escaped(second)}}}"
+def _stacked(lines: Sequence[str]) -> str:
+    return r"\shortstack{" + _NEW_LINE.join(lines) + "}"

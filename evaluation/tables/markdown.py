@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Kind, Row, Table
 
 
-def markdown(table: Table) -> str:
-    """The table under its title, a block of pipes per group, notes below; the best in bold."""
-    lines = [f"# {escaped(table.title)}", ""]
+def markdown(table: Table, level: int = 1) -> str:
+    """The table under its title, a heading of this level; a block of pipes per group, notes below, the best in bold."""
+    lines = [f"{'#' * level} {escaped(table.title)}", ""]
     for group in table.groups:
         if group.heading:
-            lines += [f"## {escaped(group.heading)}", ""]
+            lines += [f"{'#' * (level + 1)} {escaped(group.heading)}", ""]
         lines.append(_line([escaped(table.stub), *(_heading(column) for column in table.columns)]))
         lines.append(_line([":--", *(":--" if c.kind is Kind.TEXT else "--:" for c in table.columns)]))
         lines += [_line([_head(row), *(_entry(entry) for entry in row.entries)]) for row in group.rows]

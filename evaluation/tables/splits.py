@@ -14,6 +14,7 @@ from nnunet_chordoma.evaluation.tables.cells import (
     range_text,
     remark_text,
     summary_title,
+    titled,
 )
 from nnunet_chordoma.evaluation.tables.table import (
     Column,
@@ -36,24 +37,26 @@ CELL_NOTE = f"Mean ± SD (minimum–maximum) over the cases, SD of the populatio
 def main_table(summary: SplitSummary) -> Table:
     """Table 1a (1b): VDSC, surface Dice at each tolerance and ASSD."""
     shown = main_metrics([block.metric for block in summary.blocks])
-    return summary_table(summary, [b for b in summary.blocks if b.metric in shown], "table", "")
+    return summary_table(summary, [b for b in summary.blocks if b.metric in shown], "table", summary_title(summary))
 
 
 def further_table(summary: SplitSummary) -> Table:
     """The other metrics that judge: IoU, HD95."""
     shown = main_metrics([block.metric for block in summary.blocks])
-    return summary_table(summary, [b for b in summary.blocks if b.metric not in shown], "further", ": further metrics")
+    return summary_table(
+        summary, [b for b in summary.blocks if b.metric not in shown], "further", titled(summary, "further metrics")
+    )
 
 
 def editing_table(summary: SplitSummary) -> Table:
     """How much is left to edit, in which direction, and whether volumes are biased."""
-    return summary_table(summary, summary.effort, "editing", ": editing effort and volume")
+    return summary_table(summary, summary.effort, "editing", titled(summary, "editing effort and volume"))
 
 
-def summary_table(summary: SplitSummary, blocks: Sequence[Block], name: str, what: str) -> Table:
+def summary_table(summary: SplitSummary, blocks: Sequence[Block], name: str, title: str) -> Table:
     """Table 1a's layout: for each metric a group of rows, models; columns are structures and their mean.
 
-    `what` continues the title, `name` begins the file names.
+    `name` begins the file names.
     """
     blocks = blocks if summary.structures else ()
     columns = (
@@ -63,7 +66,7 @@ def summary_table(summary: SplitSummary, blocks: Sequence[Block], name: str, wha
     best = any(cell.best for block in blocks for cell in block.cells.values())
     return Table(
         file_stem(name, summary.split),
-        summary_title(summary) + what,
+        title,
         "Model",
         columns,
         tuple(Group(metric_heading(block.metric), _rows(summary, block)) for block in blocks),
@@ -77,7 +80,7 @@ def misclassified_table(summary: SplitSummary) -> Table:
     """Structures predicted where the reference has none."""
     return text_table(
         file_stem("misclassified", summary.split),
-        f"{summary_title(summary)}: predicted where the reference has none",
+        titled(summary, "predicted where the reference has none"),
         (
             Column("Model", kind=Kind.TEXT),
             Column("Case", kind=Kind.TEXT),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+LONGEST_PART = 60
+"""Characters of a split or model in a file's name."""
 
 LONGEST_WORDS = 50
 """Characters of a cell that is still a name or a few words."""
@@ -111,5 +115,10 @@ def text_table(
 
 
 def file_stem(*parts: str) -> str:
-    """Stem of a table's files, whatever splits and models are called."""
-    return "_".join("".join(c if c.isalnum() or c in "-_" else "_" for c in part) for part in parts)
+    """Stem of a table's files, whatever splits and models are called: what must be altered or cut gets a hash."""
+    return "_".join(_plain(part) for part in parts)
+
+
+def _plain(part: str) -> str:
+    plain = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in part)[:LONGEST_PART]
+    return plain if plain == part else f"{plain}_{hashlib.sha256(part.encode()).hexdigest()[:8]}"

@@ -181,6 +181,24 @@ def test_an_extra_case(cohort, refused, drawn):
     refused("1 case (case_9)", "model 'shifted'", "without a reference")
 
 
+def test_images_instead_of_references(cohort, refused, drawn):
+    for file in cohort.references.iterdir():
+        file.rename(file.with_name(file.name.replace(".nii.gz", "_0000.nii.gz")))
+    refused("reference: these are images (_0000)", "did you mean labelsTs?")
+
+
+def test_images_instead_of_predictions(cohort, refused):
+    for file in (cohort.root / "shifted").iterdir():
+        file.rename(file.with_name(file.name.replace(".nii.gz", "_0000.nii.gz")))
+    refused("model 'shifted': these are images (_0000)", extra=("--allow-missing",))
+
+
+def test_cases_may_be_numbered_like_channels(new_cohort, evaluate, drawn):
+    cohort = new_cohort(test=("sacrum_0000",), outliers=())
+    cohort.add_prediction("model", "sacrum_0000", drawn())
+    assert evaluate(*cohort.score_arguments("model"))[0] == 0
+
+
 def test_a_missing_reference(cohort, refused):
     write_splits(cohort.splits, Splits((), (), ("case_1", "case_7"), ("case_3",)))
     refused("case_7", "without a reference", extra=("--splits", cohort.splits))

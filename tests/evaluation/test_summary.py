@@ -14,6 +14,7 @@ from nnunet_chordoma.evaluation.tables import (
     console_tables,
     mean_text,
     not_evaluated_text,
+    summary_title,
 )
 from nnunet_chordoma.evaluation.tables.delimited import delimited
 from nnunet_chordoma.evaluation.tables.markdown import markdown
@@ -34,11 +35,11 @@ def table(entries):
 
 
 def markdown_table(summary):
-    return markdown(summary_table(summary, summary.blocks, "table", ""))
+    return markdown(summary_table(summary, summary.blocks, "table", summary_title(summary)))
 
 
 def summary_csv(summary):
-    return delimited(summary_table(summary, summary.blocks, "table", ""))
+    return delimited(summary_table(summary, summary.blocks, "table", summary_title(summary)))
 
 
 def test_mean_population_sd_and_range():

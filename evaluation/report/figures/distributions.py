@@ -21,7 +21,7 @@ from nnunet_chordoma.evaluation.report.figures.svg import (
     title,
     width_of,
 )
-from nnunet_chordoma.evaluation.report.readings.failures import FEWEST_FOR_QUARTILES, WHISKER
+from nnunet_chordoma.evaluation.report.readings.standing_out import FEWEST_FOR_QUARTILES, WHISKER
 from nnunet_chordoma.evaluation.report.readings.value_grid import value_grid
 from nnunet_chordoma.evaluation.style import structure_colours
 from nnunet_chordoma.evaluation.summary import SplitSummary

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.evaluation.definitions import metric_named
-from nnunet_chordoma.evaluation.names import structure_title
+from nnunet_chordoma.evaluation.names import signed, structure_title
 from nnunet_chordoma.evaluation.report.figures.distributions import axis_limits
 from nnunet_chordoma.evaluation.report.figures.svg import INK, SOFT, Panel, draw_svg, plain_axes, title
 from nnunet_chordoma.evaluation.report.readings.agreement import spearman
@@ -49,7 +49,7 @@ def volume_panels(dice: ValueGrid, volume_cm3: ValueGrid, model: str, colours: d
 
 def correlation_text(rho: float, n: int) -> str:
     """`ρ = 0.62, n = 8`, or why there is none."""
-    return f"n = {n}, no rank correlation" if math.isnan(rho) else f"ρ = {rho:+.2f}, n = {n}".replace("-", "−")
+    return f"n = {n}, no rank correlation" if math.isnan(rho) else f"ρ = {signed(rho, 2, plus=True)}, n = {n}"
 
 
 def is_logarithmic(volumes: NDArray[np.float64]) -> bool:

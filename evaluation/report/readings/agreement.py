@@ -69,12 +69,13 @@ def rank_correlations(scores: pd.DataFrame, summary: SplitSummary, model: str) -
     for metric in metrics:
         values = value_grid(scores, summary, metric.key).of_model(model).ravel()
         columns.append(values if metric.higher_is_better else -values)
+    # The same results in every entry, so that one n holds for all.
+    known = ~np.isnan(columns).any(axis=0)
     rho = np.full((len(metrics), len(metrics)), np.nan)
-    n = 0
     for i, first in enumerate(columns):
         for j, second in enumerate(columns):
-            rho[i, j], n = spearman(first, second)
-    return RankCorrelations(metrics, rho, n)
+            rho[i, j], _ = spearman(first[known], second[known])
+    return RankCorrelations(metrics, rho, int(known.sum()))
 
 
 def model_ranks(summary: SplitSummary) -> ModelRanks:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from nnunet_chordoma.images import Image
 from nnunet_chordoma.labels import LabelScheme
 
+BODY = "body"
+"""Label without which what is not background has no middle that would part left from right."""
+
 FAIR_PART = 0.1
 """Share of a structure's voxels on a side from which it counts as being there."""
 
@@ -30,8 +33,9 @@ class Disagreement:
     slice in cm². `slice_index` counts from the caudal end, from 0; `centre_zyx` is the voxel through which the three
     planes of worst disagreement pass. `cranial_mm` and `caudal_mm` say how far the prediction reaches beyond that end
     of the reference (negative: ends short of it), None if either is empty. `left_share` is the part of the disagreement
-    (0-1) on the patient's left of the middle of the body; `missed_side` is `left` or `right` where nothing of the
-    reference's part on that side was predicted, else empty. `lacking_as` and `added_from` name the other side's label.
+    (0-1) on the patient's left of the middle of the body, None without a label `body`; `missed_side` is `left` or
+    `right` where nothing of the reference's part on that side was predicted, else empty. `lacking_as` and `added_from`
+    name the other side's label.
     """
 
     structure: str
@@ -45,7 +49,7 @@ class Disagreement:
     centre_zyx: tuple[int, int, int]
     cranial_mm: float | None
     caudal_mm: float | None
-    left_share: float
+    left_share: float | None
     missed_side: str
     lacking_as: Confusion | None
     added_from: Confusion | None
@@ -70,7 +74,7 @@ def find_disagreement(reference: Image, prediction: Image, scheme: LabelScheme, 
     index = centre[0]
     cm2 = x_mm * y_mm / 100
     cranial_mm, caudal_mm = _ends(wanted, found, z_mm)
-    left = _left_of_body(reference.array)
+    left = _left_of_body(reference.array) if BODY in scheme.names else None
     return Disagreement(
         structure,
         reference_cm3=int(wanted.sum()) * geometry.voxel_volume_cm3,
@@ -83,8 +87,8 @@ def find_disagreement(reference: Image, prediction: Image, scheme: LabelScheme, 
         centre_zyx=(centre[0], centre[1], centre[2]),
         cranial_mm=cranial_mm,
         caudal_mm=caudal_mm,
-        left_share=float(wrong[:, :, left].sum() / wrong.sum()),
-        missed_side=_missed_side(wanted, wanted & found, left),
+        left_share=None if left is None else float(wrong[:, :, left].sum() / wrong.sum()),
+        missed_side="" if left is None else _missed_side(wanted, wanted & found, left),
         lacking_as=_confusion(prediction.array[lacking], scheme),
         added_from=_confusion(reference.array[added], scheme),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from nnunet_chordoma.evaluation.names import structure_title
+from nnunet_chordoma.evaluation.names import signed, structure_title
 from nnunet_chordoma.evaluation.report.readings.disagreement import Confusion, Disagreement, slice_number
-from nnunet_chordoma.evaluation.report.readings.failures import Failure, Kind, LowResult
+from nnunet_chordoma.evaluation.report.readings.standing_out import Kind, LowResult, StandingOut, all_models
 
 MOSTLY = 0.75
 """Share from which a disagreement is of one kind, or on one side."""
@@ -22,28 +22,28 @@ def rank_sentence(low: LowResult) -> str:
     """How low the Dice is beside the structure's other cases."""
     text = (
         "Missed: nothing of it was predicted in its place"
-        if low.failure is Kind.MISSED
+        if low.kind is Kind.MISSED
         else f"Dice {100 * low.dice:.1f} %"
     )
     if low.others == 1:
         text += f"; the only other case has {100 * low.median_of_others:.1f} %"
     elif low.others:
         text += f"; median of the {low.others} other cases {100 * low.median_of_others:.1f} %"
-    if low.failure is Kind.OUTLIER:
+    if low.kind is Kind.OUTLIER:
         text += "; below the whisker of the structure's box plot"
     return text + "."
 
 
-def failure_sentence(failure: Failure | None) -> str:
-    """With which models it failed, empty if with none or where there is nothing to compare with."""
-    if failure is None or failure.scored < 2:
+def models_sentence(found: StandingOut | None) -> str:
+    """With which models it stands out, empty if with none or where there is nothing to compare with."""
+    if found is None or found.scored < 2:
         return ""
-    if failure.by_all:
-        return f"All {failure.scored} models failed here: a hard case."
-    if len(failure.models) == 1:
-        others = "model" if failure.scored == 2 else f"{failure.scored - 1} models"
-        return f"Only {failure.models[0]} failed here, the other {others} did not."
-    return f"{len(failure.models)} of {failure.scored} models failed here: {', '.join(failure.models)}."
+    if found.by_all:
+        return f"It stands out with {all_models(found.scored)}: a case harder than their others."
+    if len(found.models) == 1:
+        others = "model" if found.scored == 2 else f"{found.scored - 1} models"
+        return f"It stands out with {found.models[0]} alone, not with the other {others}."
+    return f"It stands out with {len(found.models)} of {found.scored} models: {', '.join(found.models)}."
 
 
 def kind_sentence(found: Disagreement) -> str:
@@ -56,7 +56,7 @@ def kind_sentence(found: Disagreement) -> str:
         text = f"Under-segmented: {lacking}, {added}"
     else:
         text = f"Wrong in both directions: {lacking}, {added}"
-    difference = f"{found.difference_cm3:+.2f}".replace("-", "−")
+    difference = signed(found.difference_cm3, 2, plus=True)
     return f"{text}, of {found.reference_cm3:.2f} cm³ in the reference (volume difference {difference} cm³)."
 
 
@@ -83,6 +83,8 @@ def side_sentence(found: Disagreement) -> str:
     """On which side of the patient the disagreement lies, empty if on both."""
     if found.missed_side:
         return f"Nothing of the part on the patient's {found.missed_side} was predicted."
+    if found.left_share is None:
+        return ""
     if found.left_share >= MOSTLY:
         return f"{100 * found.left_share:.0f} % of the disagreement lies on the patient's left."
     if found.left_share <= 1 - MOSTLY:
@@ -117,9 +119,9 @@ def distance_sentence(hd95_mm: float) -> str:
     return f"95 % of either surface lies within {hd95_mm:.1f} mm of the other (HD95)." if math.isfinite(hd95_mm) else ""
 
 
-def read_result(low: LowResult, failure: Failure | None, hd95_mm: float) -> tuple[str, ...]:
+def read_result(low: LowResult, found: StandingOut | None, hd95_mm: float) -> tuple[str, ...]:
     """What the scores alone say of a result."""
-    return tuple(s for s in (rank_sentence(low), failure_sentence(failure), distance_sentence(hd95_mm)) if s)
+    return tuple(s for s in (rank_sentence(low), models_sentence(found), distance_sentence(hd95_mm)) if s)
 
 
 def read_label_maps(found: Disagreement, place: str) -> tuple[str, ...]:

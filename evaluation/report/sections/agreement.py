@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_chordoma.evaluation.names import split_title
+from nnunet_chordoma.evaluation.names import signed, split_title
 from nnunet_chordoma.evaluation.report.readings.agreement import (
     FEWEST_FOR_A_CORRELATION,
     ModelRanks,
@@ -128,4 +128,4 @@ def rank_table(ranks: ModelRanks, summary: SplitSummary) -> Table:
 
 
 def _rho(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+    return NOTHING if math.isnan(value) else signed(value, 2)

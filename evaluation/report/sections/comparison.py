@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_chordoma.evaluation.comparison.results import Comparison
@@ -36,10 +37,24 @@ class Comparisons:
 
 def comparison_section(scores_file: Path, first: SplitSummary, comparisons: Sequence[Comparison]) -> Section:
     """Table 3 with raw and corrected p-values and effects, or how to make it; `first` is the first split."""
-    pages = tuple(PageComparison(scope(c), c.notes, p_value_tables(c), effect_tables(c)) for c in comparisons)
+    used: set[str] = set()
+    pages = tuple(
+        PageComparison(scope(c), c.notes, _renamed(p_value_tables(c), used), _renamed(effect_tables(c), used))
+        for c in comparisons
+    )
     tables = tuple(table for page in pages for table in (*page.p_values, *page.effects))
     content = Comparisons(pages, compare_command(scores_file, first) if len(first.models) > 1 else "")
     return Section("comparison", "Comparison of models", "comparison.html.j2", content, tables)
+
+
+def _renamed(tables: Sequence[Table], used: set[str]) -> tuple[Table, ...]:
+    """Tables whose files have names of their own: comparisons may differ in metrics, models or alpha alone."""
+    renamed = []
+    for table in tables:
+        names = itertools.chain([table.name], (f"{table.name}_{number}" for number in itertools.count(2)))
+        renamed.append(replace(table, name=next(name for name in names if name not in used)))
+        used.add(renamed[-1].name)
+    return tuple(renamed)
 
 
 def compare_command(scores_file: Path, first: SplitSummary) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnunet_chordoma.evaluation.fitted_weights import FittedWeights, HeldOut
-from nnunet_chordoma.evaluation.names import count
+from nnunet_chordoma.evaluation.names import count, signed
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.summary import SplitSummary
 from nnunet_chordoma.evaluation.tables.table import Table
@@ -56,8 +56,8 @@ def _sentences(fit: FittedWeights, scored: dict[str, str]) -> list[str]:
     if fit.intervals is not None and fit.intervals.gain is not None:
         low, high = fit.intervals.gain
         said.append(
-            f"Over resampled patients the gain in mean IoU on those left out lies between {low:+.4f} and {high:+.4f} "
-            f"({fit.intervals.confidence:.0%})."
+            f"Over resampled patients the gain in mean IoU on those left out lies between {signed(low, 4, plus=True)} "
+            f"and {signed(high, 4, plus=True)} ({fit.intervals.confidence:.0%})."
         )
     said += [f"No estimate on other patients: {reason.rstrip('.')}." for reason in fit.reasons]
     seen = [case for case in fit.cases if case in scored]
@@ -75,7 +75,7 @@ def _held_out(found: HeldOut) -> str:
     few = "; too few patients to tell this from chance" if found.patients < FEWEST_FOR_A_CLAIM else ""
     return (
         f"On patients held out of the fit in turn the fitted weights are {verdict} equal weights: mean IoU "
-        f"{found.fitted:.4f} against {found.average:.4f} ({gain:+.4f}), better in {found.better} and worse in "
-        f"{found.worse} of {found.patients}{few}. The best single model, chosen without the patient, reaches "
-        f"{found.single:.4f}."
+        f"{found.fitted:.4f} against {found.average:.4f} ({signed(gain, 4, plus=True)}), better in {found.better} "
+        f"and worse in {found.worse} of {found.patients}{few}. The best single model, chosen without the patient, "
+        f"reaches {found.single:.4f}."
     )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnunet_chordoma.evaluation.comparison.results import Comparison
-from nnunet_chordoma.evaluation.comparison.words import findings
+from nnunet_chordoma.evaluation.comparison.words import findings, paragraphs, too_few
 from nnunet_chordoma.evaluation.definitions import Metric
-from nnunet_chordoma.evaluation.names import split_title
+from nnunet_chordoma.evaluation.names import count, split_title, structure_title
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, main_metrics
 from nnunet_chordoma.evaluation.tables.cells import NOTHING, number
@@ -19,19 +19,25 @@ COLUMNS = ("split", "metric", "unit", "rank", "model", "mean_of_structures")
 
 @dataclass(frozen=True)
 class Findings:
-    """`missed` and `compared` are sentences; `compared` is empty where no test was made."""
+    """`missed`, `compared` and `folded` are sentences; `compared` is empty where no test was made.
+
+    `folded` are those of tests that have too few cases to find anything. A single model has no `rivals`.
+    """
 
     leaders: Table
+    rivals: bool
     missed: tuple[str, ...]
     compared: tuple[str, ...]
+    folded: tuple[str, ...]
 
 
 def findings_section(summaries: Sequence[SplitSummary], comparisons: Sequence[Comparison]) -> Section:
     """Which model leads on which split, what is significant, and how often structures were missed."""
     metrics = main_metrics([block.metric for block in summaries[0].blocks])
+    rivals = any(len(summary.models) > 1 for summary in summaries)
     leaders = Table(
         "leaders",
-        "Best model by the mean over structures, and the next",
+        "Best model by the mean over structures, and the next" if rivals else "Mean over structures",
         "Metric",
         tuple(Column(f"{split_title(summary.split)} set", kind=Kind.TEXT) for summary in summaries),
         (Group("", tuple(Row(m.title, tuple(_leaders(s, m) for s in summaries)) for m in metrics)),),
@@ -41,8 +47,10 @@ def findings_section(summaries: Sequence[SplitSummary], comparisons: Sequence[Co
     )
     content = Findings(
         leaders,
+        rivals,
         tuple(text for summary in summaries if (text := _missed_text(summary))),
-        tuple(sentence for comparison in comparisons for sentence in findings(comparison)),
+        tuple(dict.fromkeys(sentence for comparison in comparisons for sentence in findings(comparison))),
+        tuple(text for comparison in comparisons if too_few(comparison) for text in paragraphs(comparison)),
     )
     return Section("findings", "Findings", "findings.html.j2", content, (leaders,))
 
@@ -83,7 +91,11 @@ def _records(summary: SplitSummary, metric: Metric) -> list[tuple[str, ...]]:
 
 
 def _missed_text(summary: SplitSummary) -> str:
-    """How often models missed a structure altogether; empty if none did."""
-    missed = {m: summary.block("ASSD").cells[m, OVERALL].missed for m in summary.models}
-    named = [f"{model} ({number})" for model, number in missed.items() if number]
-    return f"{split_title(summary.split)} set, structures missed altogether: {', '.join(named)}." if named else ""
+    """Which structures models missed altogether, and in how many of their cases; empty if none did."""
+    cells = summary.block("ASSD").cells
+    named = []
+    for model in summary.models:
+        of = [(s, cells[model, s]) for s in summary.structures]
+        parts = [f"{structure_title(s)} in {c.missed} of {count(c.n + c.missed, 'case')}" for s, c in of if c.missed]
+        named += [f"{model}: {', '.join(parts)}"] if parts else []
+    return f"{split_title(summary.split)} set, structures missed altogether: {'; '.join(named)}." if named else ""

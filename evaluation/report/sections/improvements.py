@@ -39,7 +39,9 @@ def improvements_section(summaries: Sequence[SplitSummary], named: Sequence[str]
     ensembles = ensembles_among(models, named)
     standalone = [m for m in models if m not in ensembles]
     reason = ""
-    if not ensembles:
+    if len(models) == 1:
+        reason = "There is only one model: nothing to compare."
+    elif not ensembles:
         reason = f"No model's name contains '{ENSEMBLE}'; name the ensembles with --ensemble NAME."
     elif not standalone:
         reason = f"All models' names contain '{ENSEMBLE}', which leaves none to compare with; see --ensemble NAME."

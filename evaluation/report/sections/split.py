@@ -37,6 +37,7 @@ class PageSplit:
     misclassified: Table | None
     not_evaluated: tuple[str, ...]
     plots: tuple[PagePlots, ...]
+    rivals: bool
     ddof: int = DDOF
     fewest_for_a_box: int = FEWEST_FOR_A_BOX
 
@@ -59,6 +60,7 @@ def split_section(scores: pd.DataFrame, summary: SplitSummary, number: int) -> S
             for block in (summary.blocks if summary.structures else ())
             if block.metric.key in PLOTTED
         ),
+        len(summary.models) > 1,
     )
     title = f"{split_title(summary.split)} set"
     shown = tuple(table for table in (main, further, editing, misclassified) if table is not None)

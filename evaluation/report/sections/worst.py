@@ -1,4 +1,4 @@
-"""Our reading of the worst results: which case, structure and slice, and whose failure."""
+"""Our reading of the worst results: which case, structure and slice, and with which models."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from dataclasses import dataclass
 
 from nnunet_chordoma.evaluation.names import count, split_title, structure_title
 from nnunet_chordoma.evaluation.report.figures.differences import ADDED, MISSING
-from nnunet_chordoma.evaluation.report.readings.failures import (
+from nnunet_chordoma.evaluation.report.readings.standing_out import (
     FAR,
     FEWEST_FOR_QUARTILES,
     NOTABLE,
-    Failure,
+    Kind,
     LowResult,
+    StandingOut,
     verdict,
 )
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.report.sections.pictures import PageView, page_view
 from nnunet_chordoma.evaluation.report.worst import ReadResult, WorstResults
 from nnunet_chordoma.evaluation.tables import NOTHING
-from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Kind, Layout, Row, Table, file_stem
+from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Layout, Row, Table, file_stem
+from nnunet_chordoma.evaluation.tables.table import Kind as ColumnKind
 
-MOST_FAILURES = 25
+MOST_ROWS = 25
 """Rows that the page shows; the files have all."""
 
 
@@ -43,8 +45,8 @@ class PageWorst:
     hard: str
     readings: tuple[PageReading, ...]
     listed: Table | None
-    failures: Table | None
-    more_failures: int
+    standing_out: Table | None
+    more: int
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Worst:
 
 
 def worst_section(found: Sequence[WorstResults]) -> Section:
-    """The worst results of the picture model, and what all models failed on."""
+    """The worst results of the picture model, and what stands out with any model."""
     splits = tuple(_split(worst) for worst in found if worst.scored)
-    tables = tuple(table for split in splits for table in (split.listed, split.failures) if table)
+    tables = tuple(table for split in splits for table in (split.listed, split.standing_out) if table)
     model = found[0].model
     return Section("worst", "The worst results", "worst.html.j2", Worst(model, splits), tables=tables)
 
@@ -74,37 +76,49 @@ def _split(worst: WorstResults) -> PageWorst:
     return PageWorst(
         f"{split_title(worst.split)} set",
         answer_sentence(worst),
-        hard_sentence(worst.failures),
+        hard_sentence(worst.standing_out, worst.ruled),
         tuple(_reading(result) for result in worst.read),
         listed_table(worst) if worst.listed else None,
-        failure_table(worst) if worst.failures else None,
-        max(0, len(worst.failures) - MOST_FAILURES),
+        standing_out_table(worst) if worst.standing_out else None,
+        max(0, len(worst.standing_out) - MOST_ROWS),
     )
 
 
 def answer_sentence(worst: WorstResults) -> str:
     """How many results stand out, and which is the first."""
-    text = f"{worst.failed or 'None'} of {count(worst.scored, 'result')} of {worst.model} failed"
-    if worst.listed and not math.isnan(worst.listed[0].below):
-        first = worst.listed[0]
-        text += f"; farthest below its other cases lies {structure_title(first.structure)} of {first.case}"
+    results = count(worst.scored, "result")
+    first = worst.listed[0] if worst.listed else None
+    named = f"{structure_title(first.structure)} of {first.case}" if first else ""
+    if not worst.ruled:
+        text = f"Fewer than {FEWEST_FOR_QUARTILES} cases are too few to tell what stands out"
+        missed = sum(low.kind is Kind.MISSED for low in worst.listed)
+        text += f"; {missed} of {results} of {worst.model} missed the structure" if missed else ""
+        return text + (f"; the lowest Dice of {worst.model} is {100 * first.dice:.1f} % ({named})." if first else ".")
+    text = f"{worst.conspicuous or 'None'} of {results} of {worst.model} "
+    text += f"{'stand' if worst.conspicuous > 1 else 'stands'} out from its other cases"
+    if first and not math.isnan(first.below):
+        text += f"; farthest below them lies {named}"
     return text + "."
 
 
-def hard_sentence(found: Sequence[Failure]) -> str:
-    """Whether it is the cases or the models, counted; empty without failures of several models."""
-    compared = [failure for failure in found if failure.scored > 1]
+def hard_sentence(found: Sequence[StandingOut], ruled: bool) -> str:
+    """Whether it is the cases or the models, counted; empty where nothing stands out or there is one model."""
+    compared = [each for each in found if each.scored > 1]
     if not compared:
         return ""
-    hard = [f for f in compared if f.by_all]
-    alone = sum(len(f.models) == 1 for f in compared)
+    hard = [each for each in compared if each.by_all]
+    alone = sum(len(each.models) == 1 for each in compared)
+    one = len(compared) == 1
+    # Without the rule nothing stands out but what was missed.
+    verb = ("stands out" if one else "stand out") if ruled else ("was missed" if one else "were missed")
     text = (
-        f"Over all models {count(len(compared), 'structure')} of single cases failed: {len(hard) or 'none'} with every "
-        f"model, {alone or 'none'} with one model alone, {len(compared) - len(hard) - alone or 'none'} with several."
+        f"Over all models {count(len(compared), 'structure')} of single cases {verb}: {len(hard) or 'none'} with "
+        f"every model, {alone or 'none'} with one model alone, {len(compared) - len(hard) - alone or 'none'} with "
+        "several."
     )
     if hard:
-        named = ", ".join(f"{structure_title(f.structure)} of {f.case}" for f in hard[:5])
-        text += f" Hard for every model: {named}{' and more' if len(hard) > 5 else ''}."
+        named = ", ".join(f"{structure_title(each.structure)} of {each.case}" for each in hard[:5])
+        text += f" Harder than the other cases for every model: {named}{' and more' if len(hard) > 5 else ''}."
     return text
 
 
@@ -119,16 +133,16 @@ def _reading(result: ReadResult) -> PageReading:
 
 
 def listed_table(worst: WorstResults) -> Table:
-    """The lowest results of the model."""
+    """The lowest results of the model: below its other cases, or by Dice alone."""
     columns = (
-        Column("Structure", kind=Kind.TEXT),
+        Column("Structure", kind=ColumnKind.TEXT),
         Column("Dice, %"),
         Column("Median of the others, %"),
-        Column("Remark", kind=Kind.TEXT),
+        Column("Remark", kind=ColumnKind.TEXT),
     )
     return Table(
         file_stem("worst_results", worst.split),
-        f"{split_title(worst.split)} set: lowest results of {worst.model}, against the structure's other cases",
+        f"{split_title(worst.split)} set: {_what_is_listed(worst)}",
         "Case",
         columns,
         (Group("", tuple(_listed_row(low) for low in worst.listed)),),
@@ -144,6 +158,12 @@ def listed_table(worst: WorstResults) -> Table:
     )
 
 
+def _what_is_listed(worst: WorstResults) -> str:
+    if worst.ruled:
+        return f"results of {worst.model} farthest below the structure's other cases"
+    return f"results of {worst.model} with the lowest Dice"
+
+
 def _listed_row(low: LowResult) -> Row:
     median = NOTHING if math.isnan(low.median_of_others) else f"{100 * low.median_of_others:.1f}"
     entries = (structure_title(low.structure), f"{100 * low.dice:.1f}", median, remark(low))
@@ -151,30 +171,30 @@ def _listed_row(low: LowResult) -> Row:
 
 
 def remark(low: LowResult) -> str:
-    return low.failure.value if low.failure else ""
+    return low.kind.value if low.kind else ""
 
 
-def failure_table(worst: WorstResults) -> Table:
-    """Which models failed on what."""
+def standing_out_table(worst: WorstResults) -> Table:
+    """What stands out, and with which models."""
     columns = (
-        Column("Structure", kind=Kind.TEXT),
-        Column("Failed with", kind=Kind.TEXT),
-        Column("Models", kind=Kind.TEXT),
+        Column("Structure", kind=ColumnKind.TEXT),
+        Column("Stands out with", kind=ColumnKind.TEXT),
+        Column("Models", kind=ColumnKind.TEXT),
     )
     rows = tuple(
         Row(f.case, tuple(Entry(text) for text in (structure_title(f.structure), verdict(f), ", ".join(f.models))))
-        for f in worst.failures[:MOST_FAILURES]
+        for f in worst.standing_out[:MOST_ROWS]
     )
     return Table(
-        file_stem("failures", worst.split),
-        f"{split_title(worst.split)} set: failures of all models",
+        file_stem("standing_out", worst.split),
+        f"{split_title(worst.split)} set: what stands out from a model's other cases",
         "Case",
         columns,
         (Group("", rows),),
-        ("split", "case", "structure", "failed", "scored", "models"),
+        ("split", "case", "structure", "stands_out", "scored", "models"),
         tuple(
             (worst.split, f.case, f.structure, str(len(f.models)), str(f.scored), ";".join(f.models))
-            for f in worst.failures
+            for f in worst.standing_out
         ),
         layout=Layout.NARROW,
     )

@@ -28,6 +28,18 @@ def entry(dice, assd, reference_cm3):
 
 
 @pytest.fixture
+def evaluate(evaluate):
+    """Function that runs chordoma-eval and returns exit status, stdout, and stderr without its progress."""
+
+    def run(*arguments):
+        status, out, err = evaluate(*arguments)
+        lines = [line for line in err.splitlines(keepends=True) if not line.startswith("comparing models ")]
+        return status, out, "".join(lines)
+
+    return run
+
+
+@pytest.fixture
 def scores_file(tmp_path):
     """Function that writes scores.csv from {model: {structure: [dice per case]}}.
 

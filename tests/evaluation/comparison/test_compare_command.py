@@ -33,14 +33,20 @@ def p_of(table, **wanted):
 
 @pytest.fixture
 def compare(scores_file, evaluate, rows, tmp_path):
-    """Function that writes scores, compares, and returns the rows of comparison.csv, stdout and stderr."""
+    """Function that writes scores, compares, and returns the rows of comparison.csv, stdout and stderr.
+
+    Stdout is that of a run without files, tables included.
+    """
 
     def run(dice, *arguments, baseline="ensemble", **options):
         path = scores_file(dice, **options)
         output = tmp_path / "comparison.csv"
         status, out, err = evaluate("compare", path, "--baseline", baseline, "-o", output, *arguments)
         assert status == 0, err
-        return rows(output), out, err
+        status, shown, _ = evaluate("compare", path, "--baseline", baseline, "--resamples", "999", *arguments)
+        assert status == 0
+        assert shown.endswith(out)
+        return rows(output), shown, err
 
     return run
 
@@ -113,18 +119,21 @@ def test_corrections_run_over_the_structures_of_one_model_and_metric(compare):
 
 
 def test_too_few_cases_for_any_p_below_alpha(compare):
-    _, _, err = compare(three_models(5), "--metrics", "VDSC")
+    _, out, err = compare(three_models(5), "--metrics", "VDSC")
+    assert "Test set: 5 cases cannot give p < 0.05 (least 0.0625): the tests say nothing." in out
+    assert "No difference was shown" not in out
     assert "wilcoxon: 5 pairs (GTV, Pirif.) cannot give a two-sided p below 0.0625, so none below alpha = 0.05" in err
     assert "permutation: 5 pairs" in err
     # Below alpha, not at it.
     _, _, err = compare(three_models(5), "--metrics", "VDSC", "--test", "wilcoxon", "--alpha", "0.0625")
     assert "even before correction" in err
-    _, _, err = compare(three_models(6), "--metrics", "VDSC", "--test", "wilcoxon")
+    _, out, err = compare(three_models(6), "--metrics", "VDSC", "--test", "wilcoxon")
+    assert "Test set: 6 cases cannot give p < 0.05 after correction (least 0.0625): the tests say nothing." in out
     # 2 / 2^6 is enough, twice that is not.
     assert "wilcoxon: 6 pairs (GTV, Pirif.) cannot give a two-sided p below 0.0625 after holm over 2 structures" in err
     for arguments in (("--alternative", "baseline-better"), ("--correction", "fdr_bh"), ("--alpha", "0.1")):
-        _, _, err = compare(three_models(6), "--metrics", "VDSC", "--test", "wilcoxon", *arguments)
-        assert "cannot give" not in err
+        _, out, err = compare(three_models(6), "--metrics", "VDSC", "--test", "wilcoxon", *arguments)
+        assert "cannot give" not in out + err
     _, _, err = compare(three_models(3), "--metrics", "VDSC", "--test", "t")
     assert "cannot give" not in err
 
@@ -211,6 +220,9 @@ def test_several_baselines(scores_file, evaluate, rows, tmp_path):
     output = tmp_path / "c.csv"
     status, out, _ = evaluate("compare", path, "--baseline", "ensemble", "--baseline", "b", "-o", output, "--test", "t")
     assert status == 0
+    assert "against each model" not in out
+    assert "0." not in out.replace("alpha = 0.05", "")
+    status, out, _ = evaluate("compare", path, "--baseline", "ensemble", "--baseline", "b", "--test", "t")
     pairs = list(dict.fromkeys((r["baseline"], r["model"]) for r in rows(output)))
     assert pairs == [("ensemble", "a"), ("ensemble", "b"), ("b", "a"), ("b", "ensemble")]
     assert "b against each model" in out
@@ -300,8 +312,9 @@ def test_tables_as_markdown_and_latex(compare, tmp_path):
     assert "| Model | GTV (n = 8) | Piriformis (n = 8) |" in text
     assert "In the other 8, no difference was shown" in text
     tex = (tmp_path / "comparison.tex").read_text()
-    assert "VDSC & a\\_1 & $0.016^{*}$ ($0.008$) & $0.016^{*}$ ($0.008$) \\\\" in tex
-    assert " & 50\\% & $1$ ($1$) & " in tex
+    significant = r" & \shortstack{\textbf{0.016*}\\{}(0.008)}"
+    assert f"a\\_1{2 * significant} \\\\" in tex
+    assert r"50\% & \shortstack{1\\{}(1)} & " in tex
     assert tex.count("\\begin{table}") == tex.count("\\end{table}") == 2
     assert tex.isascii()
 
@@ -361,12 +374,42 @@ def test_nothing_of_others_is_replaced(scores_file, evaluate, tmp_path):
     assert "would replace" in evaluate("compare", path, "--baseline", "ensemble", "-o", path)[2]
     (tmp_path / "scores.json").write_text('{"schema": "chordoma-scores"}')
     (tmp_path / "other.json").write_text("{}")
-    for name in ("scores.csv", "other.csv"):
+    (tmp_path / "paper.tex").write_text("mine")
+    for name in ("scores.csv", "other.csv", "paper.csv"):
         status, _, err = evaluate("compare", path, "--baseline", "ensemble", "-o", tmp_path / name)
         assert status == 1
         assert "would replace" in err
     assert path.read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.json", "scores.csv", "scores.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.json", "paper.tex", "scores.csv", "scores.json"]
+
+
+def test_without_a_baseline_the_models_are_listed(scores_file, evaluate):
+    status, out, err = evaluate("compare", scores_file(three_models()))
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: --baseline: name the model to compare the others with; ")
+    for model in three_models():
+        assert model in err
+
+
+def test_a_place_that_cannot_be_written_is_told_first(scores_file, evaluate, tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError
+
+    monkeypatch.setattr("nnunet_chordoma.evaluation.inputs.tempfile.TemporaryFile", refuse)
+    output = tmp_path / "locked" / "c.csv"
+    status, out, err = evaluate("compare", scores_file(three_models()), "--baseline", "ensemble", "-o", output)
+    # Alone: no warning of what was compared meanwhile.
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: -o {output}: cannot write in {tmp_path};")
+    assert err.count("\n") == 1
+
+
+def test_an_earlier_comparison_is_replaced(scores_file, evaluate, tmp_path):
+    path, output = scores_file(three_models()), tmp_path / "comparison.csv"
+    for metric in ("VDSC", "ASSD"):
+        status, _, err = evaluate("compare", path, "--baseline", "ensemble", "--metrics", metric, "-o", output)
+        assert status == 0, err
+    assert {line.split(",")[0] for line in output.read_text().splitlines()[1:]} == {"ASSD"}
 
 
 def test_without_output_nothing_is_written(scores_file, evaluate, tmp_path):

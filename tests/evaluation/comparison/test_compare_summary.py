@@ -92,6 +92,9 @@ def test_paired_tests_are_refused_with_the_reason(summary, test):
     ("line", "message"),
     [
         ("VDSC,c,gtv,80,-1,8,0", "line 6: sd is -1, expected 0 or more"),
+        ("VDSC,c,gtv,9390,1,8,0", "line 6: the mean VDSC is 9390, expected 0 to 100 (percent, or a fraction)"),
+        ("SDSC2,c,gtv,-1,1,8,0", "line 6: the mean SDSC2 is -1, expected 0 to 100"),
+        ("ASSD,c,gtv,-1,1,8,0", "line 6: the mean ASSD is -1, expected 0 or more"),
         ("VDSC,c,gtv,80,1,1,0", "line 6: n is 1, expected a whole number of cases, 2 or more"),
         ("VDSC,c,gtv,80,1,7.5,0", "line 6: n is 7.5"),
         ("VDSC,c,gtv,80,1,8,2", "line 6: ddof is 2, expected 0"),

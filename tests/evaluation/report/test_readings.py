@@ -12,7 +12,9 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.cbook import boxplot_stats
 
 from nnunet_chordoma.evaluation.definitions import metric_named
+from nnunet_chordoma.evaluation.names import signed
 from nnunet_chordoma.evaluation.report.figures.orientation import upright
+from nnunet_chordoma.evaluation.report.figures.volumes import correlation_text
 from nnunet_chordoma.evaluation.report.readings.agreement import (
     ModelRanks,
     model_ranks,
@@ -21,31 +23,31 @@ from nnunet_chordoma.evaluation.report.readings.agreement import (
     winners_sentence,
 )
 from nnunet_chordoma.evaluation.report.readings.disagreement import Confusion, find_disagreement
-from nnunet_chordoma.evaluation.report.readings.failures import (
-    Failure,
-    Kind,
-    failures,
-    kinds,
-    low_results,
-    lower_fence,
-    verdict,
-)
 from nnunet_chordoma.evaluation.report.readings.sentences import (
     confusion_sentences,
     end_sentences,
-    failure_sentence,
     kind_sentence,
+    models_sentence,
     rank_sentence,
     read_label_maps,
     read_result,
     side_sentence,
+)
+from nnunet_chordoma.evaluation.report.readings.standing_out import (
+    Kind,
+    StandingOut,
+    kinds,
+    low_results,
+    lower_fence,
+    standing_out,
+    verdict,
 )
 from nnunet_chordoma.evaluation.report.readings.value_grid import ValueGrid, mean_over, value_grid
 from nnunet_chordoma.evaluation.store import read_scores
 from nnunet_chordoma.evaluation.summary import summarise
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, from_sitk, to_sitk
-from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.labels import CHORDOMA, LabelScheme
 
 NAN = math.nan
 
@@ -84,7 +86,7 @@ def test_means_leave_out_nan():
     assert np.isnan(mean_over(values[:2], 0)[1])
 
 
-# Failures
+# What stands out
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,9 @@ def test_means_leave_out_nan():
         ([0.90, 0.90, 0.91, 0.92, 0.80], [None, None, None, None, Kind.OUTLIER]),
         ([0.90, 0.90, 0.90, 0.90, 0.86], [None] * 5),  # beyond the whisker, and still good
         ([0.90, 0.90, 0.90, 0.90, 0.84], [None] * 4 + [Kind.OUTLIER]),
-        ([0.90, 0.90, 0.75], [None] * 3),  # too few for quartiles
-        ([0.90, 0.90, 0.69], [None, None, Kind.FAR_BELOW]),
+        ([0.90, 0.90, 0.30], [None] * 3),  # too few for quartiles, and for a median to be far from
+        ([0.90, 0.90, 0.0], [None, None, Kind.MISSED]),
+        ([0.30, 0.28, 0.31, 0.29], [None] * 4),  # poor everywhere
         # Two low ones of six stretch the box; the distance from the median still tells.
         ([0.90, 0.90, 0.88, 0.87, 0.55, 0.50], [None] * 4 + [Kind.FAR_BELOW] * 2),
         ([0.0], [Kind.MISSED]),
@@ -102,7 +105,7 @@ def test_means_leave_out_nan():
         ([NAN, NAN], [None, None]),
     ],
 )
-def test_kinds_of_failure(dice, expected):
+def test_how_results_stand_out(dice, expected):
     assert kinds(np.array(dice)) == expected
 
 
@@ -127,7 +130,7 @@ GRID = ValueGrid(
 
 def test_the_lowest_results():
     found = low_results(GRID, "a", 3)
-    assert [(r.case, r.structure, r.failure) for r in found] == [
+    assert [(r.case, r.structure, r.kind) for r in found] == [
         ("c5", "piriformis", Kind.MISSED),
         ("c4", "gtv", Kind.OUTLIER),
         ("c1", "piriformis", None),
@@ -136,9 +139,32 @@ def test_the_lowest_results():
     assert found[1].others == 4
 
 
-def test_failures_are_never_cut_off():
-    assert [r.failure for r in low_results(GRID, "a", 1)] == [Kind.MISSED, Kind.OUTLIER]
-    assert len(low_results(GRID, "a", 100)) == 10
+def test_what_stands_out_is_never_cut_off():
+    assert [r.kind for r in low_results(GRID, "a", 1)] == [Kind.MISSED, Kind.OUTLIER]
+
+
+def test_only_what_is_below_the_others_is_low():
+    found = low_results(GRID, "a", 100)
+    assert all(r.dice < r.median_of_others for r in found)
+    assert {(r.case, r.structure) for r in found if r.structure == "gtv"} == {
+        ("c1", "gtv"),
+        ("c2", "gtv"),
+        ("c4", "gtv"),
+    }
+
+
+def test_few_cases_are_ordered_by_dice():
+    # The piriformis of c1 lies farther below its other cases than the GTV of c1, which is far worse.
+    values = np.array([[[0.438, 0.80], [0.440, 0.95], [0.30, 0.96]]])
+    few = ValueGrid(("a",), ("c1", "c2", "c3"), ("gtv", "piriformis"), values)
+    assert [(r.case, r.structure) for r in low_results(few, "a", 4)] == [
+        ("c3", "gtv"),
+        ("c1", "gtv"),
+        ("c2", "gtv"),
+        ("c1", "piriformis"),
+    ]
+    four = ValueGrid(("a",), ("c1", "c2", "c3", "c4"), few.structures, np.append(values, [[[0.45, 0.96]]], axis=1))
+    assert [(r.case, r.structure) for r in low_results(four, "a", 2)] == [("c1", "piriformis"), ("c3", "gtv")]
 
 
 def test_perfect_results_are_not_low():
@@ -146,11 +172,13 @@ def test_perfect_results_are_not_low():
     assert [r.case for r in low_results(perfect, "a", 5)] == ["c2"]
 
 
-def test_hard_cases_and_models_failures():
-    assert failures(GRID) == [Failure("c4", "gtv", ("a", "b"), 2), Failure("c5", "piriformis", ("a",), 2)]
-    assert [verdict(f) for f in failures(GRID)] == ["all 2 models: a hard case", "this model alone"]
-    assert verdict(Failure("c", "gtv", ("a", "b"), 3)) == "2 of 3 models"
-    assert verdict(Failure("c", "gtv", ("a",), 1)) == "no other model to compare with"
+def test_with_which_models_a_case_stands_out():
+    found = standing_out(GRID)
+    assert found == [StandingOut("c4", "gtv", ("a", "b"), 2), StandingOut("c5", "piriformis", ("a",), 2)]
+    assert [verdict(f) for f in found] == ["both models: harder than their other cases", "this model alone"]
+    assert verdict(StandingOut("c", "gtv", ("a", "b", "c"), 3)) == "all 3 models: harder than their other cases"
+    assert verdict(StandingOut("c", "gtv", ("a", "b"), 3)) == "2 of 3 models"
+    assert verdict(StandingOut("c", "gtv", ("a",), 1)) == "no other model to compare with"
 
 
 def test_sentences_about_scores():
@@ -173,12 +201,23 @@ def test_sentences_about_scores():
 
 
 def test_sentences_about_other_models():
-    assert failure_sentence(None) == ""
-    assert failure_sentence(Failure("c", "gtv", ("a",), 1)) == ""
-    assert failure_sentence(Failure("c", "gtv", ("a", "b"), 2)) == "All 2 models failed here: a hard case."
-    assert failure_sentence(Failure("c", "gtv", ("a",), 3)) == "Only a failed here, the other 2 models did not."
-    assert failure_sentence(Failure("c", "gtv", ("a",), 2)) == "Only a failed here, the other model did not."
-    assert failure_sentence(Failure("c", "gtv", ("a", "b"), 3)) == "2 of 3 models failed here: a, b."
+    def sentence(*models, scored):
+        return models_sentence(StandingOut("c", "gtv", models, scored))
+
+    assert models_sentence(None) == sentence("a", scored=1) == ""
+    assert sentence("a", "b", scored=2) == "It stands out with both models: a case harder than their others."
+    assert sentence("a", scored=3) == "It stands out with a alone, not with the other 2 models."
+    assert sentence("a", scored=2) == "It stands out with a alone, not with the other model."
+    assert sentence("a", "b", scored=3) == "It stands out with 2 of 3 models: a, b."
+
+
+def test_numbers_have_real_signs():
+    assert [signed(v, 2) for v in (-0.5, 0.5, -0.004, 0.0)] == ["−0.50", "0.50", "0.00", "0.00"]
+    assert [signed(v, 2, plus=True) for v in (-0.5, 0.5, -0.004, 0.004)] == ["−0.50", "+0.50", "0.00", "0.00"]
+    found = replace(find_disagreement(*pair(), CHORDOMA, "gtv"), added_cm3=1.0, lacking_cm3=1.001)
+    assert kind_sentence(found).endswith("(volume difference 0.00 cm³).")
+    assert correlation_text(-0.001, 8) == "ρ = 0.00, n = 8"
+    assert correlation_text(-0.62, 8) == "ρ = −0.62, n = 8"
 
 
 # Disagreement of label maps
@@ -210,6 +249,16 @@ def test_where_two_label_maps_differ():
     assert found.left_share == 1
     assert (found.lacking_as.name, found.lacking_as.share) == ("body", 1)
     assert (found.added_from.name, found.added_from.share) == ("piriformis", pytest.approx(4 / 6))
+
+
+def test_without_a_body_no_side_is_named():
+    """The middle of a structure alone would part its own left from its own right."""
+    scheme = LabelScheme(("background", "kidney"))
+    reference = np.zeros(PLACES.shape_zyx, np.uint8)
+    reference[1:4, 2:4, 5:8] = 1
+    found = find_disagreement(Image(reference, PLACES), Image(np.zeros_like(reference), PLACES), scheme, "kidney")
+    assert (found.left_share, found.missed_side) == (None, "")
+    assert side_sentence(found) == ""
 
 
 def test_sentences_about_label_maps():

@@ -94,7 +94,7 @@ def test_the_page_stands_alone(plain, reported):
     assert {link.removeprefix("#") for link in links if link.startswith("#")} <= ids
     assert "Research use only" in text
     assert sorted(p.name for p in (reported.root / "report").iterdir()) == ["index.html", "tables"]
-    folder = {f"tables/{p.name}" for p in (reported.root / "report" / "tables").iterdir()}
+    folder = {f"tables/{p.name}" for p in (reported.root / "report" / "tables").iterdir() if p.name[0] != "."}
     assert folder == {link for link in links if link.startswith("tables/")}
     forms = [f"tables/{name}.{form}" for name in ("table_test", "table_outlier") for form in ("csv", "md", "tex")]
     assert folder > set(forms)
@@ -158,7 +158,7 @@ def test_misclassified_structures_have_their_own_table(report, cohort, drawn):
 def test_missed_structures_are_told(report, cohort, drawn):
     cohort.add_prediction("shifted", "case_2", drawn(without=("gtv",)))
     text, _ = report("shifted", splits=False)
-    assert "Test set, structures missed altogether: shifted (1)." in text
+    assert "Test set, structures missed altogether: shifted: GTV in 1 of 3 cases." in text
     assert '<small class="remark">1 missed</small>' in text
 
 
@@ -200,6 +200,13 @@ def test_one_model_on_one_case(new_cohort, evaluate, drawn):
     page = Page((cohort.root / "report" / "index.html").read_text())
     assert page.bold == []
     assert [h for h in page.headings if "case_1" in h] == ["Only case: case_1, mean Dice 75.8 %"]
+    text = (cohort.root / "report" / "index.html").read_text()
+    findings = text[text.index('<section id="findings"') : text.index('<section id="split-1"')]
+    assert "<caption>Mean over structures</caption>" in findings
+    for word in ("best", "next", "chance", "ifference"):
+        assert word not in findings.lower().replace('class="best', "")
+    assert "bold and shaded" not in text
+    assert "There is only one model: nothing to compare." in text
 
 
 def test_three_cases_show_best_median_and_worst(new_cohort, evaluate, drawn):
@@ -268,7 +275,43 @@ def test_an_edited_scores_file_is_told(cohort, evaluate):
     status, _, err = evaluate("report", cohort.scores, "-o", cohort.root / "report")
     assert status == 0
     assert "was changed after scoring" in err
-    assert "was changed after scoring" in (cohort.root / "report" / "index.html").read_text()
+    text = (cohort.root / "report" / "index.html").read_text()
+    assert "was changed after scoring" in text.partition("</header>")[0]
+    assert "was changed after scoring" in text.partition('<section id="provenance"')[2]
+    status, _, err = evaluate("show", cohort.scores)
+    assert (status, err.count("was changed after scoring")) == (0, 1)
+    cohort.scores.with_suffix(".json").write_text("{}")
+    status, out, err = evaluate("show", cohort.scores)
+    assert status == 0
+    assert "Table 1a" in out
+    assert "was changed after scoring is unknown" in err
+
+
+def test_scores_as_they_were_written_need_no_word(report, evaluate, cohort):
+    text, _ = report("exact", "shifted")
+    assert "was changed after scoring" not in text
+    compare = ("compare", cohort.scores, "--baseline", "exact", "--test", "wilcoxon")
+    for arguments in (("show", cohort.scores), compare):
+        assert "changed after scoring" not in evaluate(*arguments)[2]
+    cohort.scores.write_text(cohort.scores.read_text().replace("shifted", "moved"))
+    assert "was changed after scoring" in evaluate(*compare)[2]
+
+
+def test_too_few_cases_are_told_once(report, evaluate, cohort):
+    evaluate(*cohort.score_arguments("exact", "shifted", extra=("--splits", cohort.splits)))
+    output = cohort.root / "comparison.csv"
+    baselines = ("--baseline", "exact", "--baseline", "shifted")
+    status, out, err = evaluate("compare", cohort.scores, *baselines, "-o", output)
+    assert status == 0, err
+    told = "Test set: 2 cases cannot give p &lt; 0.05 (least 0.5): the tests say nothing."
+    assert told.replace("&lt;", "<") in out
+    assert "Wilcoxon signed-rank test (two-sided; holm" not in out
+    text, _ = report("exact", "shifted")
+    findings = text[text.index('<section id="findings"') : text.index('<section id="split-1"')]
+    assert findings.count(told) == 1
+    shown, _, folded = findings.partition("<details>")
+    assert "Wilcoxon" not in shown
+    assert folded.count("Wilcoxon signed-rank test") == 2
 
 
 @pytest.mark.parametrize(

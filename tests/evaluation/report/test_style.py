@@ -87,3 +87,13 @@ def test_focus_can_be_seen(sheet):
 def test_nothing_is_fetched_by_a_style_sheet():
     for path in SHEETS:
         assert not re.search(r"@import|url\(|@font-face", path.read_text()), path.name
+
+
+def test_what_is_cut_off_has_a_shadow(sheet):
+    grounds = [body.get("background", "") for selector, body in sheet[0] if selector == ".scroll"]
+    (ground,) = [ground for ground in grounds if "gradient" in ground]
+    layers = ground.split("linear-gradient")[1:]
+    # Covers move with the content over shadows that stay at the edges.
+    assert ["local" if layer.rstrip(", \n").endswith("local") else "scroll" for layer in layers] == [
+        *("local", "local", "scroll", "scroll")
+    ]

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -12,17 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.evaluation.definitions import metrics_for
+from nnunet_chordoma.evaluation.definitions import metric_named, metrics_for
 from nnunet_chordoma.evaluation.fitted_weights import read_fitted_weights
 from nnunet_chordoma.evaluation.improvements import ensembles_among, improvements
 from nnunet_chordoma.evaluation.paper.published import CASES, published, published_model
 from nnunet_chordoma.evaluation.report.citations import CITATIONS
-from nnunet_chordoma.evaluation.summary import summarise
+from nnunet_chordoma.evaluation.report.methods_marks import cite, markdown, name, numbered, plain
+from nnunet_chordoma.evaluation.summary import Cell, summarise
+from nnunet_chordoma.evaluation.tables.cells import cell_text, number, range_text
 from nnunet_chordoma.evaluation.tables.delimited import delimited
 from nnunet_chordoma.evaluation.tables.improvements import gain_text
 from nnunet_chordoma.evaluation.tables.latex import latex, latex_escaped
 from nnunet_chordoma.evaluation.tables.paper import paper_table
-from nnunet_chordoma.evaluation.tables.splits import editing_table, main_table
+from nnunet_chordoma.evaluation.tables.splits import editing_table, further_table, main_table
 from nnunet_chordoma.evaluation.tables.table import Column, text_table
 
 STRUCTURES = ("gtv", "gluteus_maximus", "gluteus_medius", "gluteus_minimus", "paraspinal", "piriformis")
@@ -208,12 +212,23 @@ def test_every_metric_is_in_a_table(paper):
     assert not any(entry.best for group in volumes for row in group.rows for entry in row.entries)
 
 
+def test_titles_of_tables_and_what_is_negative(paper):
+    assert main_table(paper).title == "Table 1a. Test set, 1 case"
+    assert further_table(paper).title == "Test set: further metrics"
+    assert editing_table(paper).title == "Test set: editing effort and volume"
+    metric = metric_named("volume_difference")
+    assert [number(metric, value) for value in (-0.82, -0.04, 0.0, 0.31)] == ["−0.8", "0.0", "0.0", "0.3"]
+    cell = Cell(2, 0, 0, -0.5, 0.3, -0.8, -0.2)
+    assert cell_text(metric, cell) == "−0.5 ± 0.3 (−0.8 to −0.2)"
+    assert range_text(metric, Cell(2, 0, 0, 0.5, 0.3, 0.2, 0.8)) == "(0.2–0.8)"
+
+
 # LaTeX
 
 
 def test_the_latex_of_table_1a(paper):
     text = latex(main_table(paper))
-    assert text.startswith("% Needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}")
+    assert text.startswith("% Needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs, graphicx}")
     for command in ("toprule", "midrule", "bottomrule"):
         assert text.count(f"\\{command}") == 1
     assert text.count("\\begin{") == text.count("\\end{") == 2
@@ -232,6 +247,27 @@ def test_long_tables_break_over_pages():
     assert "\\usepackage{booktabs, longtable}" in text
     assert "\\begin{longtable}" in text
     assert "\\begin{table}" not in text
+
+
+def test_brackets_are_no_options_of_a_line_end(tmp_path):
+    values = {"ASSD": {"[a]": (np.inf, 1, 1, 1, 1, 1), "*b": (3,) * 6}}
+    (summary,) = summarise(scored(values, ("c1", "c2")))
+    remarks = text_table("plain", "Plain", (Column("What"), Column("Value")), [("[x]", "1"), ("*y", "2")])
+    texts = [latex(main_table(summary)), latex(remarks)]
+    assert r"\\{}[2 missed]}" in texts[0]
+    for text in texts:
+        assert text.count("\n{}[") == (4 if text is texts[0] else 1)
+        # Only the space between rows is an option.
+        assert not re.search(r"\\\\\s*(\*|\[(?!2\.5pt))", text)
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex: the tables were not compiled")
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs, graphicx}"
+    body = "".join(texts)
+    (tmp_path / "a.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 @given(st.text())
@@ -255,6 +291,21 @@ def test_without_a_comparison_the_command_is_printed(reported):
     assert "No test was made" in page
     assert f"chordoma-eval compare {reported.scores} --baseline exact -o {reported.root / 'comparison.csv'}" in page
     assert "no statistical test was made" in page
+
+
+def test_a_comparison_of_means_cannot_be_shown(reported, evaluate, tmp_path):
+    means, comparison = tmp_path / "means.csv", tmp_path / "of_means.csv"
+    means.write_text("metric,model,structure,mean,sd,n,ddof\nVDSC,a,gtv,90,1,8,0\nVDSC,b,gtv,80,1,8,0\n")
+    assert evaluate("compare", "--from-summary", means, "--baseline", "a", "-o", comparison)[0] == 0
+    status, _, err = evaluate("report", reported.scores, "-o", tmp_path / "report", "--comparison", comparison)
+    assert status == 1
+    assert f"--comparison {comparison}: was made from the means of {means} and has no cases" in err
+
+
+def test_the_weights_of_a_report_are_those_of_a_fit(tmp_path):
+    (tmp_path / "comparison.json").write_text('{"schema": "chordoma-comparison", "schema_version": 1}')
+    with pytest.raises(ChordomaError, match=r"as chordoma-ensemble fit writes it, found a 'chordoma-comparison' file"):
+        read_fitted_weights(tmp_path / "comparison.json")
 
 
 def test_a_comparison_of_these_scores_is_shown(cohort, evaluate):
@@ -367,10 +418,10 @@ def test_what_fit_writes_is_what_the_report_reads(tmp_path):
     scheme = LabelScheme(("background", "body", "gtv"))
 
     def cases():
-        for number in range(4):
+        for each in range(4):
             labels = rng.integers(0, 3, (4, 5, 6)).astype(np.uint8)
             maps = [rng.dirichlet(np.ones(3), (4, 5, 6)).transpose(3, 0, 1, 2).astype(np.float32) for _ in range(2)]
-            yield f"case_{number}", maps, labels
+            yield f"case_{each}", maps, labels
 
     result = fit(["a", "b"], scheme, cases(), FitOptions())
     write_weights(tmp_path / "weights.json", result)
@@ -394,6 +445,13 @@ def test_methods_say_what_was_done(reported):
     assert numbers == set(range(1, len(listed.strip().splitlines()) + 1))
     assert bib.count("@article{") == len(numbers)
     assert bib.count("{") == bib.count("}")
+    assert "Label maps of 2 models (`exact`, `shifted`)" in body
+    assert "; Dice (VDSC), Surface Dice at 2 mm (SDSC2), Surface Dice at 3 mm (SDSC3) and ASSD as in [1]." in body
+    assert "following" not in body.replace("The following", "")
+    software = body[body.index("Software:") :]
+    assert re.search(r"scipy [\d.]+ \[\d+\]", software)
+    assert "surface-distance" not in software
+    assert re.search(r"surface-distance\), version [\d.]+ \[", body)
     # No test was made, none is cited, and nnU-Net left no plans here.
     assert "wilcoxon" not in bib
     assert "isensee" not in bib
@@ -403,8 +461,57 @@ def test_nnunet_is_cited_where_it_predicted(cohort, evaluate):
     (cohort.root / "shifted" / "plans.json").write_text("{}")
     _, _, folder = evaluated(cohort, evaluate)
     text = (folder / "tables" / "methods.md").read_text()
-    assert "Label maps of shifted were predicted with nnU-Net" in text
+    assert "Label maps of `shifted` were predicted with nnU-Net" in text
+    assert "combined" not in text
     assert "isensee2021" in (folder / "tables" / "methods.bib").read_text()
+
+
+def test_an_ensemble_was_not_predicted_with_nnunet(cohort, evaluate):
+    for model in ("exact", "shifted"):
+        (cohort.root / model / "plans.json").write_text("{}")
+    (cohort.root / "exact" / "ensemble.json").write_text("{}")
+    _, _, folder = evaluated(cohort, evaluate)
+    text = (folder / "tables" / "methods.md").read_text()
+    assert "Label maps of `shifted` were predicted with nnU-Net" in text
+    assert "Label maps of `exact` were combined by chordoma-ensemble." in text
+
+
+def test_methods_of_a_comparison(cohort, evaluate, drawn):
+    cohort.add_prediction("shifted", "case_2", drawn(without=("gtv",)))
+    assert evaluate(*cohort.score_arguments("exact", "shifted", extra=("--splits", cohort.splits)))[0] == 0
+    output = cohort.root / "comparison.csv"
+    assert evaluate("compare", cohort.scores, "--baseline", "exact", "-o", output)[0] == 0
+    assert evaluate("report", cohort.scores, "-o", cohort.root / "report")[0] == 0
+    text = (cohort.root / "report" / "tables" / "methods.md").read_text()
+    number = r"\[\d+\]"
+    assert re.search(
+        r"Differences were tested by the two-sided Wilcoxon signed-rank test, exact, with Pratt's treatment of zero "
+        rf"differences \[\d+, \d+\], and by the two-sided paired permutation test of the mean, exact {number}; "
+        rf"p-values were corrected over the structures of each model and metric by Holm's method {number} at alpha = "
+        r"0\.05\.",
+        text,
+    )
+    assert "`exact` was compared with the other models by Dice (VDSC), " in text
+    assert (
+        "With 2 cases, no p-value below alpha is possible by the Wilcoxon signed-rank test and the paired permutation "
+        "test of the mean, whatever the differences." in text
+    )
+    assert "missed structures were ranked as the largest differences by the Wilcoxon test" in text
+    # ASSD of the GTV by the permutation test, of 4 metrics, 6 structures and 2 tests.
+    assert "1 of 48 comparisons have no p-value (infinite distances of missed structures)." in text
+    assert "(holm)" not in text
+    assert "30 pairs" not in text
+    page = (cohort.root / "report" / "index.html").read_text()
+    assert "`exact`" not in page
+    assert "\x04" not in page
+
+
+def test_names_in_methods():
+    marked = f"{name('a_b')} * {name('c`d')}" + cite("holm1979")
+    (text,), keys = numbered([marked])
+    assert keys == ("holm1979",)
+    assert markdown(text) == "`a_b` \\* `` c`d `` [1]"
+    assert plain(text) == "a_b * c`d [1]"
 
 
 def test_bibtex_of_a_citation():

@@ -11,7 +11,7 @@ from nnunet_chordoma.evaluation.report.readings.value_grid import ValueGrid
 from nnunet_chordoma.evaluation.report.sections.agreement import agreement_section
 from nnunet_chordoma.evaluation.report.sections.overview import ordered_by_difficulty, overview_section
 from nnunet_chordoma.evaluation.report.sections.volume import volume_section
-from nnunet_chordoma.evaluation.report.sections.worst import MOST_FAILURES, worst_section
+from nnunet_chordoma.evaluation.report.sections.worst import MOST_ROWS, worst_section
 from nnunet_chordoma.evaluation.report.worst import find_worst
 from nnunet_chordoma.evaluation.sidecar import read_sidecar
 from nnunet_chordoma.evaluation.store import read_scores
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_dist
 
 @pytest.fixture
 def five(new_cohort, evaluate, drawn):
-    """Two models on five cases: both fail on the GTV of e, model b alone misses the piriformis of a."""
+    """Two models on five cases: the GTV of e stands out with both, model b alone misses the piriformis of a."""
     cohort = new_cohort(test=("a", "b", "c", "d", "e"), outliers=())
     for model in ("first", "second"):
         for case in "abcde":
@@ -47,11 +47,12 @@ def worst_of(cohort, model, images=None):
 
 def test_the_worst_results_are_read(five):
     found = worst_of(five, "second")
-    assert (found.failed, found.scored, len(found.listed)) == (2, 30, 10)
+    assert (found.conspicuous, found.scored) == (2, 30)
+    assert all(low.dice < low.median_of_others for low in found.listed)
     assert [(r.low.case, r.low.structure) for r in found.read[:2]] == [("a", "piriformis"), ("e", "gtv")]
     assert found.read[0].sentences == (
         "Missed: nothing of it was predicted in its place; median of the 4 other cases 80.0 %.",
-        "Only second failed here, the other model did not.",
+        "It stands out with second alone, not with the other model.",
         "Under-segmented: 0.64 cm³ missing, 0.00 cm³ too much, of 0.64 cm³ in the reference "
         "(volume difference −0.64 cm³).",
         "Worst on transverse slice 4 of 20 (I 13 mm): 0.80 cm² missing, 0.00 cm² too much.",
@@ -59,7 +60,7 @@ def test_the_worst_results_are_read(five):
     )
     assert found.read[1].sentences == (
         "Dice 50.0 %; median of the 4 other cases 75.0 %; below the whisker of the structure's box plot.",
-        "All 2 models failed here: a hard case.",
+        "It stands out with both models: a case harder than their others.",
         "95 % of either surface lies within 4.0 mm of the other (HD95).",
         "Under-segmented: 0.32 cm³ missing, 0.06 cm³ too much, of 0.51 cm³ in the reference "
         "(volume difference −0.26 cm³).",
@@ -74,32 +75,67 @@ def test_the_worst_results_are_read(five):
 def test_the_section_answers_first(five):
     section = worst_section([worst_of(five, "second")])
     (split,) = section.content.splits
-    assert split.answer == "2 of 30 results of second failed; farthest below its other cases lies Piriformis of a."
+    assert split.answer == (
+        "2 of 30 results of second stand out from its other cases; farthest below them lies Piriformis of a."
+    )
     assert split.hard == (
-        "Over all models 2 structures of single cases failed: 1 with every model, 1 with one model alone, "
-        "none with several. Hard for every model: GTV of e."
+        "Over all models 2 structures of single cases stand out: 1 with every model, 1 with one model alone, "
+        "none with several. Harder than the other cases for every model: GTV of e."
     )
     assert [reading.heading for reading in split.readings[:2]] == [
         "Piriformis of a, Dice 0.0 %",
         "GTV of e, Dice 50.0 %",
     ]
     assert base64.b64decode(split.readings[0].views[0].uri.partition(",")[2]).startswith(b"\x89PNG")
-    listed, failures = section.tables
+    listed, standing_out = section.tables
+    assert listed.title == "Test set: results of second farthest below the structure's other cases"
     assert listed.records[0][:4] == ("test", "second", "a", "piriformis")
-    assert [record[-1] for record in listed.records[:3]] == ["missed", "outlier", ""]
-    assert failures.records == (
+    assert [record[-1] for record in listed.records] == ["missed", "outlier"]
+    assert standing_out.records == (
         ("test", "e", "gtv", "2", "2", "first;second"),
         ("test", "a", "piriformis", "1", "2", "second"),
     )
-    assert [row.entries[1].text for row in failures.groups[0].rows] == ["all 2 models: a hard case", "this model alone"]
+    assert [row.entries[1].text for row in standing_out.groups[0].rows] == [
+        "both models: harder than their other cases",
+        "this model alone",
+    ]
+
+
+def test_a_model_that_is_poor_everywhere_has_no_result_that_stands_out(new_cohort, evaluate, drawn):
+    cohort = new_cohort(test=("a", "b", "c", "d"), outliers=())
+    for case in "abcd":
+        cohort.add_prediction("poor", case, drawn(shift=3))
+    evaluate(*cohort.score_arguments("poor"))
+    found = worst_of(cohort, "poor")
+    section = worst_section([found])
+    assert section.content.splits[0].answer == "None of 24 results of poor stands out from its other cases."
+    # All are alike, so none is below the others.
+    assert (found.listed, found.read, section.tables) == ((), (), ())
+
+
+def test_few_cases_are_listed_by_dice(five, evaluate):
+    for case in "bcd":
+        (five.references / f"{case}.nii.gz").unlink()
+    status, _, err = evaluate(*five.score_arguments("second", extra=("--allow-missing",)))
+    assert status == 0, err
+    found = worst_of(five, "second")
+    dice = [low.dice for low in found.listed]
+    assert dice == sorted(dice)
+    section = worst_section([found])
+    assert section.content.splits[0].answer == (
+        "Fewer than 4 cases are too few to tell what stands out; 1 of 12 results of second missed the structure; "
+        "the lowest Dice of second is 0.0 % (Piriformis of a)."
+    )
+    assert section.content.splits[0].hard == ""
+    assert section.tables[0].title == "Test set: results of second with the lowest Dice"
 
 
 def test_a_perfect_model_has_no_worst_results(cohort, evaluate):
     evaluate(*cohort.score_arguments("exact"))
     found = worst_of(cohort, "exact")
     (split,) = worst_section([found]).content.splits
-    assert split.answer == "None of 17 results of exact failed."
-    assert (split.readings, split.listed, split.failures, split.hard) == ((), None, None, "")
+    assert split.answer == "Fewer than 4 cases are too few to tell what stands out."
+    assert (split.readings, split.listed, split.standing_out, split.hard) == ((), None, None, "")
 
 
 def test_without_a_ct_there_are_words(five):
@@ -130,7 +166,7 @@ def test_without_a_sidecar_there_are_scores_alone(five):
     assert (read.views, read.reason, len(read.sentences)) == ((), "", 3)
 
 
-def test_many_failures_are_cut_on_the_page_alone(new_cohort, evaluate, drawn):
+def test_much_that_stands_out_is_cut_on_the_page_alone(new_cohort, evaluate, drawn):
     cases = tuple(f"case_{number}" for number in range(6))
     cohort = new_cohort(test=cases, outliers=())
     structures = ("gtv", "gluteus_maximus", "gluteus_medius", "gluteus_minimus", "paraspinal", "piriformis")
@@ -139,9 +175,9 @@ def test_many_failures_are_cut_on_the_page_alone(new_cohort, evaluate, drawn):
     evaluate(*cohort.score_arguments("model"))
     section = worst_section([worst_of(cohort, "model")])
     (split,) = section.content.splits
-    assert len(split.failures.groups[0].rows) == MOST_FAILURES
-    assert split.more_failures == 36 - MOST_FAILURES
-    assert len(split.failures.records) == 36
+    assert len(split.standing_out.groups[0].rows) == MOST_ROWS
+    assert split.more == 36 - MOST_ROWS
+    assert len(split.standing_out.records) == 36
     # One model has no others to be compared with.
     assert split.hard == ""
 
