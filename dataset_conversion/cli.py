@@ -347,9 +347,20 @@ def export(
         float, typer.Option(metavar="MM", help="How far contours may be from those traced, to save points.")
     ] = TOLERANCE_MM,
     force: Annotated[
-        bool, typer.Option("--force", help="Export though contours differ from the label map (Dice below 0.98).")
+        bool,
+        typer.Option(
+            "--force", help="Export though contours differ from the label map (Dice below 0.98), or the gate says stop."
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was exported before.")] = False,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What chordoma-gate check wrote: cases it stops, or does not know, are not exported, and the verdict "
+            "goes into the description.",
+        ),
+    ] = None,
     workers: Workers = WORKERS,
 ) -> None:
     """Bring predictions back to the original CT, as drafts: RTSTRUCT, DICOM SEG or label map.
@@ -362,7 +373,9 @@ def export(
 
     wanted = tuple(dict.fromkeys(formats or (Format.RTSTRUCT,)))
     options = ExportOptions(wanted, labels, holes, tolerance_mm)
-    result = export_cases(ExportRequest(tuple(predictions), conversion, out, options, ct, force, overwrite, workers))
+    result = export_cases(
+        ExportRequest(tuple(predictions), conversion, out, options, ct, force, overwrite, workers, verdicts)
+    )
     print_export(result, out)
     if result.failed:
         raise typer.Exit(INCOMPLETE)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.dataset_conversion.export.case_folder import sweep
 from nnunet_chordoma.dataset_conversion.export.export_case import Exported, ExportJob, export_case
-from nnunet_chordoma.dataset_conversion.export.options import LARGEST_TOLERANCE_MM, ExportRequest
+from nnunet_chordoma.dataset_conversion.export.gate_verdict import verdict_remark
+from nnunet_chordoma.dataset_conversion.export.options import LARGEST_TOLERANCE_MM, ExportOptions, ExportRequest
 from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder
-from nnunet_chordoma.dataset_conversion.export.predictions import find_predictions
+from nnunet_chordoma.dataset_conversion.export.predictions import Prediction, find_predictions
 from nnunet_chordoma.dataset_conversion.quarantine import Quarantine, Quarantined
 from nnunet_chordoma.dataset_conversion.record import RECORDS
 from nnunet_chordoma.errors import ChordomaError
@@ -31,6 +33,8 @@ def export_cases(request: ExportRequest) -> ExportResult:
     tolerance_mm = request.options.tolerance_mm
     if not 0 <= tolerance_mm <= LARGEST_TOLERANCE_MM:
         raise ChordomaError(f"--tolerance-mm must be 0 to {LARGEST_TOLERANCE_MM:g} mm, found {tolerance_mm:g}")
+    if request.verdicts is not None:
+        existing_folder(request.verdicts, "--verdicts")
     records = find_records(request.conversion)
     predictions = find_predictions(request.predictions)
     quarantine = Quarantine(strict=False)
@@ -49,17 +53,18 @@ def export_cases(request: ExportRequest) -> ExportResult:
         request.out.mkdir(parents=True, exist_ok=True)
         with only_writer(request.out, f"-o {request.out}: another export writes there; wait until it has ended"):
             sweep(request.out)
+            options = _with_verdicts(request, [predictions[case] for case in known], quarantine)
             jobs = [
                 ExportJob(
                     predictions[case],
                     records[case],
                     ct,
                     request.out,
-                    request.options,
+                    options[case],
                     request.force,
                     request.overwrite,
                 )
-                for case in known
+                for case in options
             ]
             calls = [(job.prediction.case, (job,)) for job in jobs]
             exported = quarantine.sift("export", export_case, calls, request.workers, "exporting")
@@ -69,6 +74,23 @@ def export_cases(request: ExportRequest) -> ExportResult:
             request.out.rmdir()
         _refuse(quarantine)
     return ExportResult(exported, tuple(quarantine.cases))
+
+
+def _with_verdicts(
+    request: ExportRequest, predictions: Sequence[Prediction], quarantine: Quarantine
+) -> dict[str, ExportOptions]:
+    """Options of each case that may be exported, with the gate's verdict as remark if verdicts were given."""
+    options = {}
+    for prediction in predictions:
+        remark = request.options.remark
+        if request.verdicts is not None:
+            try:
+                remark = verdict_remark(prediction, request.verdicts, request.force)
+            except ChordomaError as error:
+                quarantine.add([Quarantined(prediction.case, "verdict", str(error))])
+                continue
+        options[prediction.case] = replace(request.options, remark=remark)
+    return options
 
 
 def find_records(conversion: Path) -> dict[str, Path]:

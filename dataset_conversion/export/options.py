@@ -50,7 +50,10 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """`chordoma-convert export` as it was asked for; `ct` holds the DICOM of all cases."""
+    """`chordoma-convert export` as it was asked for.
+
+    `ct` holds the DICOM of all cases, `verdicts` what the gate said of them (then each must have one).
+    """
 
     predictions: tuple[Path, ...]
     conversion: Path
@@ -60,3 +63,4 @@ class ExportRequest:
     force: bool = False
     overwrite: bool = False
     workers: int = 1
+    verdicts: Path | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nnunet_chordoma.dataset_conversion.export.case_folder import unchanged, withdraw
@@ -20,9 +19,6 @@ from nnunet_chordoma.verdicts import Level, one_line
 if TYPE_CHECKING:
     from nnunet_chordoma.training.protocols import InferenceProtocol
     from nnunet_chordoma.training.trained_model import TrainedModel
-
-VERDICT_CHARACTERS = 400
-"""Of a StructureSetDescription, which has 1024 and names models and weights as well."""
 
 
 def convert(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: StepClock) -> None:
@@ -79,16 +75,16 @@ def export(patient: Patient, request: SegmentRequest, prepared: Prepared, clock:
     """Contours on the original CT, read back and compared. What a hand has changed is replaced only if asked for."""
     places = patient.places
     predictions = places.ensemble if len(prepared.models) > 1 else places.models / next(iter(prepared.models))
-    remark = "" if patient.verdict is None else one_line(patient.verdict, VERDICT_CHARACTERS)
     result = export_cases(
         ExportRequest(
             (predictions,),
             places.scan,
             request.out,
-            replace(request.export, remark=remark),
+            request.export,
             patient.ct if patient.ct.is_dir() else None,
             request.force,
             request.overwrite or unchanged(places.final),
+            verdicts=None if patient.verdict is None else places.verdict,
         )
     )
     done = result.exported[patient.case]

@@ -1,0 +1,29 @@
+"""What the gate's verdict on a prediction means for its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import sha256
+from nnunet_chordoma.verdicts import Level, one_line, read_verdict
+
+CHARACTERS = 400
+"""Of a StructureSetDescription, which has 1024 and names models and weights as well."""
+
+
+def verdict_remark(prediction: Prediction, verdicts: Path, force: bool) -> str:
+    """The verdict in `verdicts`/CASE.json as one line for the description of DICOM objects.
+
+    Raises ChordomaError without a verdict on this very label map, and for a stop unless `force` is set.
+    """
+    what, path = f"case '{prediction.case}'", verdicts / f"{prediction.case}.json"
+    if not path.is_file():
+        raise ChordomaError(f"{what}: no verdict {path}; run chordoma-gate check on its prediction")
+    verdict = read_verdict(path)
+    if dict(verdict.input_sha256).get("prediction") != sha256(prediction.label_map):
+        raise ChordomaError(f"{what}: {path} is the verdict on another label map; run chordoma-gate check again")
+    if verdict.level is Level.STOP and not force:
+        raise ChordomaError(f"{what}: {one_line(verdict, CHARACTERS)}; find the cause, or add --force to export it")
+    return one_line(verdict, CHARACTERS)
