@@ -67,6 +67,7 @@ def convert_case(job: ConversionJob, dataset: Path, split: str) -> CaseRecord:
     known = _finished(files.record)
     if known is None or known.fingerprint != fingerprint or not files.gather(dataset, known.written_sha256):
         files.clear(dataset)
+        known = None
         if hash_inputs(source, job.checked) != job.survey.input_sha256:
             raise ChordomaError(f"case '{case}': its files changed during the conversion; repeat the command")
         image, label_map = resample(source.image(), scan_labels, job.chain)

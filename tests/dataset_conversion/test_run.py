@@ -696,6 +696,17 @@ class TestRunningAgain:
         assert converted_cases == ["p2"]
         assert "gtv" not in read_record(raw / "Dataset001_Chordoma/conversion/p2.json").volumes_cm3
 
+    @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other")])
+    def test_a_file_that_was_lost_or_changed_is_written_again_with_its_record(self, three, raw, convert, damage):
+        arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--reference", "p1", "--split", "3,0,0")
+        status_and(convert(*arguments), 0)
+        folder = raw / "Dataset001_Chordoma"
+        before = {path.name: path.read_bytes() for path in folder.rglob("p2*")}
+        damage(folder / "imagesTr/p2_0000.nii.gz")
+        status_and(convert(*arguments, "--overwrite"), 0)
+        assert records_of(folder) == ["p1", "p2", "p3"]
+        assert {path.name: path.read_bytes() for path in folder.rglob("p2*")} == before
+
     def test_quarantined_case_joins_once_it_is_mended(self, three, raw, convert, converted_cases):
         good = spoil(three / "p2/ct.nii.gz")
         arguments = ("run", three, "--dataset-id", 1, *SIZE, "--workers", 1, "--reference", "p1")
