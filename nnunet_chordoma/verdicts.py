@@ -94,15 +94,21 @@ class Verdict:
         return tuple(sorted(found, key=lambda check: -check.level.rank))
 
 
+def counted_checks(verdict: Verdict) -> str:
+    """`2 of 56 checks, 3 not judged`: those that did not pass, all that were made, and those that could not be."""
+    total, flagged, unjudged = len(verdict.checks), len(verdict.flagged), len(verdict.unjudged)
+    made = f"{flagged} of {total} checks" if flagged else f"{total} checks"
+    return f"{made}, {unjudged} not judged" if unjudged else made
+
+
 def one_line(verdict: Verdict, limit: int = LINE_LIMIT) -> str:
     """A summary for a StructureSetDescription: `QA: LOOK (2 of 56 checks): GTV volume 1622 cm3 ...`.
 
     ASCII, one line, at most `limit` characters; findings that do not fit are counted. Raises ValueError if not even the
     head fits.
     """
-    total, flagged = len(verdict.checks), verdict.flagged
-    counted = f"{len(flagged)} of {total}" if flagged else f"{total}"
-    text = f"QA: {verdict.level.value.upper()} ({counted} checks)"
+    flagged = verdict.flagged
+    text = f"QA: {verdict.level.value.upper()} ({counted_checks(verdict)})"
     if len(text) > limit:
         raise ValueError(f"a summary needs at least {len(text)} characters, found a limit of {limit}")
     for position, check in enumerate(flagged):

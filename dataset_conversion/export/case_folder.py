@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,12 +26,20 @@ def finished(folder: Path, fingerprint: str) -> ExportRecord | None:
     return record if record is not None and record.fingerprint == fingerprint else None
 
 
-def require_free(folder: Path, known: ExportRecord | None, overwrite: bool) -> None:
+def require_free(folder: Path, known: ExportRecord | None, formats: Iterable[Format], overwrite: bool) -> None:
     """Raise ChordomaError if files of another prediction, or files that were changed, lie there and may not go.
 
-    A folder holds one prediction, so that files in other formats than those to be written count too.
+    A folder holds one prediction, so that files in other formats than those to be written (`formats`) count too. To
+    `overwrite` is to replace what was changed in these formats, not to remove it in others.
     """
     if overwrite:
+        asked = tuple(formats)
+        for kind in _changed(folder, _recorded(folder)):
+            if kind not in asked:
+                raise ChordomaError(
+                    f"case '{folder.name}': {folder / kind.file_name} was changed since it was exported, or "
+                    f"{FILE_NAME} is missing, and would be lost; move it away, or add --format {kind.value}"
+                )
         return
     for kind in Format:
         path = folder / kind.file_name
@@ -47,8 +55,11 @@ def unchanged(folder: Path) -> bool:
     return not _changed(folder, _recorded(folder))
 
 
-def withdraw(folder: Path) -> None:
-    """Remove an earlier export from `folder`; files that were changed since stay, they are somebody's work."""
+def withdraw(folder: Path) -> tuple[Path, ...]:
+    """Remove an earlier export from `folder`; files that were changed since are somebody's work: they stay.
+
+    Returns those that stayed.
+    """
     record = _recorded(folder)
     keep = _changed(folder, record)
     for kind in Format:
@@ -56,6 +67,7 @@ def withdraw(folder: Path) -> None:
             (folder / kind.file_name).unlink(missing_ok=True)
     if record is not None and not keep:
         (folder / FILE_NAME).unlink(missing_ok=True)
+    return tuple(folder / kind.file_name for kind in keep)
 
 
 def _recorded(folder: Path) -> ExportRecord | None:

@@ -10,6 +10,7 @@ from nnunet_chordoma.dataset_conversion.dicom.ct_series import CtSeries
 from nnunet_chordoma.dataset_conversion.dicom.dicom_attributes import attribute
 from nnunet_chordoma.dataset_conversion.dicom.pixel_data import read_header
 from nnunet_chordoma.dataset_conversion.export.identity import MANUFACTURER
+from nnunet_chordoma.errors import ChordomaError
 
 EMPTY_IF_UNKNOWN = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -33,13 +34,14 @@ def new_object(sop_class: str, sop_instance: str, header: Any, ct: CtSeries, wha
     """A pydicom data set of `sop_class` with the patient and study of a CT header, stamped as this project's."""
     from pydicom.config import disable_value_validation
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ImplicitVRLittleEndian
 
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = sop_class
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = sop_instance
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    # With explicit VR the length of a DS ends at 65 534 bytes, which the points of one contour can exceed.
+    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     with disable_value_validation():
         take_over(made, header, what)
     made.StudyInstanceUID = study_uid(ct)
@@ -57,12 +59,18 @@ def take_over(made: Any, header: Any, what: str) -> None:
     charset = attribute(header, "SpecificCharacterSet", what)
     if charset:
         made.SpecificCharacterSet = charset
-    for name in (*EMPTY_IF_UNKNOWN, *IF_KNOWN):
+    for name in EMPTY_IF_UNKNOWN:
         value = attribute(header, name, what)
-        if value is not None:
-            setattr(made, name, value)
-        elif name in EMPTY_IF_UNKNOWN:
-            setattr(made, name, "")
+        setattr(made, name, "" if value is None else value)
+    for name in IF_KNOWN:
+        # Nothing is found by these: a weight of `70 kg`, say, which is no number, is left out.
+        try:
+            value = attribute(header, name, what)
+            if value is not None:
+                setattr(made, name, value)
+        except (ChordomaError, ValueError, TypeError):
+            # highdicom has copied it, whatever it says.
+            made.pop(name, None)
 
 
 def study_uid(ct: CtSeries) -> str:

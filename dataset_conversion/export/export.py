@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_chordoma.cases import existing_folder
-from nnunet_chordoma.dataset_conversion.export.case_folder import sweep
+from nnunet_chordoma.dataset_conversion.export.case_folder import sweep, withdraw
 from nnunet_chordoma.dataset_conversion.export.export_case import Exported, ExportJob, export_case
-from nnunet_chordoma.dataset_conversion.export.gate_verdict import verdict_remark
+from nnunet_chordoma.dataset_conversion.export.gate_verdict import StoppedByGateError, verdict_remark
 from nnunet_chordoma.dataset_conversion.export.options import LARGEST_TOLERANCE_MM, ExportOptions, ExportRequest
 from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction, find_predictions
@@ -53,7 +53,7 @@ def export_cases(request: ExportRequest) -> ExportResult:
         request.out.mkdir(parents=True, exist_ok=True)
         with only_writer(request.out, f"-o {request.out}: another export writes there; wait until it has ended"):
             sweep(request.out)
-            options = _with_verdicts(request, [predictions[case] for case in known], quarantine)
+            options = _with_verdicts(request, [(predictions[case], records[case]) for case in known], quarantine)
             jobs = [
                 ExportJob(
                     predictions[case],
@@ -77,20 +77,40 @@ def export_cases(request: ExportRequest) -> ExportResult:
 
 
 def _with_verdicts(
-    request: ExportRequest, predictions: Sequence[Prediction], quarantine: Quarantine
+    request: ExportRequest, predictions: Sequence[tuple[Prediction, Path]], quarantine: Quarantine
 ) -> dict[str, ExportOptions]:
-    """Options of each case that may be exported, with the gate's verdict as remark if verdicts were given."""
+    """Options of each case (prediction, conversion record) that may be exported, the gate's verdict as remark.
+
+    What was exported before of a case that is stopped now is taken back.
+    """
     options = {}
-    for prediction in predictions:
+    for prediction, record in predictions:
         remark = request.options.remark
         if request.verdicts is not None:
             try:
-                remark = verdict_remark(prediction, request.verdicts, request.force)
+                remark = verdict_remark(prediction, record, request.verdicts, request.force)
+            except StoppedByGateError as error:
+                reason = f"{error}{_taken_back(request.out / prediction.case)}"
+                quarantine.add([Quarantined(prediction.case, "verdict", reason)])
+                continue
             except ChordomaError as error:
                 quarantine.add([Quarantined(prediction.case, "verdict", str(error))])
                 continue
         options[prediction.case] = replace(request.options, remark=remark)
     return options
+
+
+def _taken_back(folder: Path) -> str:
+    """Remove the earlier export of a case; says so, naming the files that somebody changed and that stay."""
+    existed = folder.is_dir()
+    kept = withdraw(folder)
+    with suppress(OSError):
+        # Only if nothing else is in it.
+        folder.rmdir()
+    if kept:
+        listed = ", ".join(path.name for path in kept)
+        return f"; its earlier export in {folder} was removed except for {listed}, changed since: do not use"
+    return f"; its earlier export in {folder} was removed" if existed else ""
 
 
 def find_records(conversion: Path) -> dict[str, Path]:

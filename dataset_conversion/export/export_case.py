@@ -18,6 +18,7 @@ from nnunet_chordoma.dataset_conversion.export.export_record import ContourCount
 from nnunet_chordoma.dataset_conversion.export.identity import describe, models_behind, uid
 from nnunet_chordoma.dataset_conversion.export.options import ExportOptions, Format
 from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder, find_original
+from nnunet_chordoma.dataset_conversion.export.predicted_image import require_image
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
 from nnunet_chordoma.dataset_conversion.export.proof import (
     LEAST_DICE,
@@ -59,11 +60,12 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Contoured:
-    """What is said of an RTSTRUCT: the proof, counts by structure, and structures that are not sound."""
+    """What is said of an RTSTRUCT: proof, counts by structure, structures not sound, and those too small to draw."""
 
     proof: tuple[StructureProof, ...] = ()
     counts: Mapping[str, ContourCounts] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
+    undrawn: tuple[str, ...] = ()
 
 
 def export_case(job: ExportJob) -> Exported:
@@ -75,6 +77,7 @@ def export_case(job: ExportJob) -> Exported:
     what, folder = f"case '{case}'", job.out / case
     record = read_record(job.record)
     _require_dicom(record, job)
+    require_image(job.prediction, record)
     digests = job.prediction.sha256(options.labels)
     models = models_behind(job.prediction.folder, case)
     fingerprint = _fingerprint(record, digests, models, options)
@@ -85,16 +88,18 @@ def export_case(job: ExportJob) -> Exported:
     formats = [kind for kind in options.formats if kind not in kept]
     if known is not None and not formats:
         return Exported(known, True)
-    require_free(folder, known, job.overwrite)
+    require_free(folder, known, options.formats, job.overwrite)
     ct = find_original(record, job.ct) if job.ct is not None and any(kind.is_dicom for kind in formats) else None
     scan = on_scan(job.prediction, record.chain, options.labels)
     if ct is not None and not scan.present:
-        raise ChordomaError(f"{what}: its prediction holds no structure; there is nothing to export")
+        lost = ", ".join(structure.name for structure in scan.lost)
+        why = f"nothing of {lost} is left on the grid of the CT" if lost else "its prediction holds no structure"
+        raise ChordomaError(f"{what}: {why}; there is nothing to export")
     origin = _origin(job.prediction, models, fingerprint, known, options)
     with built_aside(folder) as aside:
         contoured = _Contoured()
         if known is not None and Format.RTSTRUCT in kept:
-            contoured = _Contoured(known.proof, known.counts, known.failed)
+            contoured = _Contoured(known.proof, known.counts, known.failed, known.undrawn)
         for kind in formats:
             if kind is Format.RTSTRUCT and ct is not None:
                 contoured = _rtstruct(aside / kind.file_name, ct, scan, origin, job)
@@ -115,7 +120,7 @@ def export_case(job: ExportJob) -> Exported:
             tolerance_mm=options.tolerance_mm,
             prediction_sha256=digests,
             volumes_cm3={s.name: scan.voxels(s) * voxel_cm3 for s in scan.present},
-            absent=tuple(s.name for s in STRUCTURES if s not in scan.present),
+            absent=tuple(s.name for s in STRUCTURES if s not in (*scan.present, *scan.lost)),
             proof=contoured.proof,
             counts=contoured.counts,
             failed=contoured.failed,
@@ -123,6 +128,8 @@ def export_case(job: ExportJob) -> Exported:
                 kind.value: uid(kind.value, origin.inputs) for kind in Format if kind.is_dicom and kind.value in written
             },
             written_sha256=written,
+            lost=tuple(structure.name for structure in scan.lost),
+            undrawn=contoured.undrawn,
         )
         put_in_place(aside, folder, made)
     return Exported(made, False)
@@ -133,10 +140,14 @@ def _rtstruct(path: Path, ct: CtSeries, scan: ScanPrediction, origin: Origin, jo
     what = f"case '{job.prediction.case}'"
     drawings = draw(scan, job.options)
     drawn = [structure for structure in scan.present if structure.value in drawings]
+    if not drawn:
+        small = ", ".join(structure.name for structure in scan.present)
+        raise ChordomaError(f"{what}: contours of {small} are below a tenth of a pixel; export it as seg or nifti")
     write_rtstruct(path, ct, [(structure, drawings[structure.value].slices) for structure in drawn], origin, what)
     proof = prove_rtstruct(path, ct, scan.labels.array, drawn, what)
     counts = {structure.name: drawings[structure.value].counts for structure in drawn}
-    return _Contoured(proof, counts, _judged(proof, what, job.force))
+    undrawn = tuple(structure.name for structure in scan.present if structure not in drawn)
+    return _Contoured(proof, counts, _judged(proof, what, job.force), undrawn)
 
 
 def _exact(kind: Format, path: Path, ct: CtSeries | None, scan: ScanPrediction, origin: Origin, what: str) -> bool:

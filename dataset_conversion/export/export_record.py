@@ -33,6 +33,8 @@ class ExportRecord:
     `fingerprint` stands for inputs, options and code, `made` is the date that the DICOM objects carry.
     `written_sha256` holds the files by format. `proof` is that of the RTSTRUCT, empty if none was written; SEG and
     label map are exact or not written. `failed` names structures below the least Dice that were exported all the same.
+    Structures that were not predicted are `absent`, those predicted without a voxel on the CT's grid `lost`, and those
+    whose contours are all below a tenth of a pixel, so that the RTSTRUCT lacks them, `undrawn`.
     """
 
     case: str
@@ -50,6 +52,8 @@ class ExportRecord:
     failed: tuple[str, ...]
     uids: Mapping[str, str]
     written_sha256: Mapping[str, str]
+    lost: tuple[str, ...] = ()
+    undrawn: tuple[str, ...] = ()
 
     def intact(self, folder: Path, formats: Iterable[Format]) -> bool:
         """Whether the files of these formats lie in `folder` as they were written."""
@@ -72,6 +76,8 @@ def write_export_record(path: Path, record: ExportRecord) -> None:
         "prediction_sha256": dict(record.prediction_sha256),
         "volumes_cm3": dict(record.volumes_cm3),
         "absent": list(record.absent),
+        "lost": list(record.lost),
+        "undrawn": list(record.undrawn),
         "proof": [proof.to_json() for proof in record.proof],
         "contours": {name: asdict(counts) for name, counts in record.counts.items()},
         "failed": list(record.failed),
@@ -103,6 +109,8 @@ def read_export_record(path: Path) -> ExportRecord:
             failed=tuple(content["failed"]),
             uids=content["uids"],
             written_sha256=content["written_sha256"],
+            lost=tuple(content.get("lost", ())),
+            undrawn=tuple(content.get("undrawn", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ChordomaError(f"{path}: incomplete ({error!r}); export the case again with --overwrite") from None

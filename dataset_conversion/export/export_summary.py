@@ -22,6 +22,9 @@ def print_export(result: ExportResult, out: Path) -> None:
     to.print(shown)
     records = {case: exported.record for case, exported in result.exported.items()}
     grouped(to, "absent", ((case, record.absent) for case, record in records.items()))
+    grouped(to, "predicted, but lost on the grid of the CT", ((case, record.lost) for case, record in records.items()))
+    small = "predicted, but not in the RTSTRUCT, contours below a tenth of a pixel"
+    grouped(to, small, ((case, record.undrawn) for case, record in records.items()))
     forced = (
         (case, [f"Dice below 0.98, exported by --force: {name}" for name in r.failed]) for case, r in records.items()
     )

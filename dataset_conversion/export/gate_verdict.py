@@ -13,17 +13,29 @@ CHARACTERS = 400
 """Of a StructureSetDescription, which has 1024 and names models and weights as well."""
 
 
-def verdict_remark(prediction: Prediction, verdicts: Path, force: bool) -> str:
+class StoppedByGateError(ChordomaError):
+    """The gate says stop, and nobody forced the export."""
+
+
+def verdict_remark(prediction: Prediction, record: Path, verdicts: Path, force: bool) -> str:
     """The verdict in `verdicts`/CASE.json as one line for the description of DICOM objects.
 
-    Raises ChordomaError without a verdict on this very label map, and for a stop unless `force` is set.
+    `record` is the case's conversion record. Raises ChordomaError without a verdict on this very label map and
+    conversion, and StoppedByGateError for a stop unless `force` is set.
     """
     what, path = f"case '{prediction.case}'", verdicts / f"{prediction.case}.json"
     if not path.is_file():
         raise ChordomaError(f"{what}: no verdict {path}; run chordoma-gate check on its prediction")
     verdict = read_verdict(path)
-    if dict(verdict.input_sha256).get("prediction") != sha256(prediction.label_map):
+    judged = dict(verdict.input_sha256)
+    if judged.get("prediction") != sha256(prediction.label_map):
         raise ChordomaError(f"{what}: {path} is the verdict on another label map; run chordoma-gate check again")
+    if judged.get("record", (this := sha256(record))) != this:
+        raise ChordomaError(
+            f"{what}: {path} is the verdict on another conversion than {record}; run chordoma-gate check again with it"
+        )
     if verdict.level is Level.STOP and not force:
-        raise ChordomaError(f"{what}: {one_line(verdict, CHARACTERS)}; find the cause, or add --force to export it")
+        raise StoppedByGateError(
+            f"{what}: {one_line(verdict, CHARACTERS)}; find the cause, or add --force to export it"
+        )
     return one_line(verdict, CHARACTERS)

@@ -48,7 +48,10 @@ def find_original(record: CaseRecord, ct: CtFolder) -> CtSeries:
     wanted = record.identifiers.get("series")
     if wanted is None:
         raise ChordomaError(f"{what}: its conversion record names no SeriesInstanceUID; export it as nifti")
-    found = [one for uid, one in ct.series_of(record.case).items() if _recorded(uid, record) == wanted]
+    found = _series(ct.series_of(record.case), wanted, record)
+    if not found and ct.series is None:
+        # A folder may be called like the case and hold something else of it.
+        found = _series(scan(ct.folder, what).ct_series, wanted, record)
     if not found:
         raise ChordomaError(
             f"{what}: the CT series that was converted is not in {ct.folder}; give the folder that holds its DICOM "
@@ -57,6 +60,10 @@ def find_original(record: CaseRecord, ct: CtFolder) -> CtSeries:
     series = read_headers(found[0].files, what)
     _require_same(record, series, what)
     return series
+
+
+def _series(series: Mapping[str, FoundSeries], wanted: str, record: CaseRecord) -> list[FoundSeries]:
+    return [one for uid, one in series.items() if _recorded(uid, record) == wanted]
 
 
 def _require_same(record: CaseRecord, series: CtSeries, what: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma.dataset_conversion.alignment.resampling import resample_slabs
 from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
+from nnunet_chordoma.dataset_conversion.export.agreement import require_agreement
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
 from nnunet_chordoma.dataset_conversion.export.structures import STRUCTURES, DicomStructure
 from nnunet_chordoma.errors import ChordomaError
@@ -48,11 +49,20 @@ class SliceFields:
 
 @dataclass(frozen=True)
 class ScanPrediction:
-    """A prediction on the scan's grid. `probabilities` (label, z, y, x) on the dataset's grid, if they decide."""
+    """A prediction on the scan's grid.
+
+    `probabilities` (label, z, y, x) lie on the dataset's grid, if they decide. `predicted` are the labels there.
+    """
 
     labels: Image
     chain: TransformChain
     probabilities: NDArray[np.float32] | None
+    predicted: frozenset[int] = frozenset()
+
+    @property
+    def lost(self) -> list[DicomStructure]:
+        """Structures that were predicted, but hold no voxel of the scan: too small, or outside it."""
+        return [s for s in STRUCTURES if s.value in self.predicted and not self.voxels(s)]
 
     @property
     def present(self) -> list[DicomStructure]:
@@ -145,8 +155,8 @@ def part_of(grid: Geometry, box: Box) -> Geometry:
 def on_scan(prediction: Prediction, chain: TransformChain, labels: bool) -> ScanPrediction:
     """Map a prediction back: probabilities, of which the greatest wins, or with `labels` the label map by nearest.
 
-    Raises ChordomaError, naming the case, if it lies on another grid than the case of the conversion or its files are
-    damaged.
+    Raises ChordomaError, naming the case, if it lies on another grid than the case of the conversion, its files are
+    damaged, or its probabilities make another label map than the one beside them.
     """
     if labels:
         stored = read_label_map(prediction.label_map)
@@ -158,16 +168,18 @@ def on_scan(prediction: Prediction, chain: TransformChain, labels: bool) -> Scan
                 f"found {greatest}; export predictions of a converted dataset"
             )
         nearest = chain.labels_to_source(Image(stored.array.astype(np.uint8), stored.geometry))
-        return ScanPrediction(nearest, chain, None)
+        predicted = frozenset(int(label) for label in np.unique(stored.array))
+        return ScanPrediction(nearest, chain, None, predicted)
     maps = prediction.maps()
     _require_grid(prediction, maps.geometry(), chain)
     probabilities = maps.read(CHORDOMA)
+    predicted = require_agreement(prediction, probabilities)
     back = np.zeros(chain.source.shape_zyx, dtype=np.uint8)
     box = field_of_view(chain)
     if box is not None:
         seen = replace(chain, source=part_of(chain.source, box))
         back[box.z, box.y, box.x] = seen.label_map_from_probabilities(probabilities).array
-    return ScanPrediction(Image(back, chain.source), chain, probabilities)
+    return ScanPrediction(Image(back, chain.source), chain, probabilities, predicted)
 
 
 def field_of_view(chain: TransformChain) -> Box | None:

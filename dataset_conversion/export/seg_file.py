@@ -95,6 +95,11 @@ def _segmentation(
     date, time = stamp(origin.made)
     made.ContentDate = made.SeriesDate = made.InstanceCreationDate = date
     made.ContentTime = made.SeriesTime = made.InstanceCreationTime = time
+    for equipment in made.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = date + time
+    organization = uid(f"{Format.SEG.value} dimensions", origin.inputs)
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
     made.ImageComments = origin.description
     return made
 

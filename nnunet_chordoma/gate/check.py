@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,8 @@ def check_folder(
     qa.json, other labels or grids, and cases without image or record.
     """
     qa = read_qa(qa_file)
-    label_maps = _chosen(label_map_files(predictions, "predictions"), cases, predictions)
+    predicted = label_map_files(predictions, "predictions")
+    label_maps = _chosen(predicted, cases, predictions)
     scheme = common_scheme({"predictions": predictions, "dataset": existing_folder(dataset, "dataset")})
     if scheme != qa.scheme:
         raise ChordomaError(
@@ -75,7 +76,7 @@ def check_folder(
         ]
         if calls:
             console.parallel(judge_case, calls, workers, "checking")
-        write_table(output / TABLE, [read_verdict(path) for path in sorted(output.glob("*.json"))])
+        write_table(output / TABLE, list(_readable(output, predicted)))
     return Checked(tuple(read_verdict(output / f"{each.case}.json") for each in inputs), tuple(kept))
 
 
@@ -107,6 +108,19 @@ def _hashes(inputs: CaseInputs) -> tuple[tuple[str, str], ...]:
     if inputs.disagreement is not None:
         found["disagreement"] = hashlib.sha256(repr(sorted(inputs.disagreement.items())).encode()).hexdigest()
     return tuple(found.items())
+
+
+def _readable(output: Path, predicted: Iterable[str]) -> Iterator[Verdict]:
+    """Verdicts in `output` on cases that are predicted; other files there are warned about and left out."""
+    known = set(predicted)
+    for path in sorted(output.glob("*.json")):
+        if path.stem not in known:
+            console.warn(f"{path}: not on a case of these predictions, left out of {TABLE}")
+            continue
+        try:
+            yield read_verdict(path)
+        except ChordomaError as error:
+            console.warn(f"left out of {TABLE}: {error}")
 
 
 def _earlier(path: Path) -> Verdict | None:

@@ -36,14 +36,21 @@ def read_disagreements(folder: Path) -> Mapping[str, CaseRows]:
             )
         for row in table:
             try:
-                dice = float(row["dice_mean"]) if row["dice_mean"] else math.nan
-                cases.setdefault(row["case"], {})[row["structure"]] = dice, float(row["voxels_in_disagreement"])
+                dice = _finite(row["dice_mean"]) if row["dice_mean"] else math.nan
+                cases.setdefault(row["case"], {})[row["structure"]] = dice, _finite(row["voxels_in_disagreement"])
             except (TypeError, ValueError):
                 raise ChordomaError(
                     f"{path}, line {table.line_num}: expected numbers, found {row['dice_mean']!r} and "
                     f"{row['voxels_in_disagreement']!r}; write it again"
                 ) from None
     return cases
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"not finite: {text}")
+    return value
 
 
 def disagreement_values(rows: CaseRows, body_voxels: int) -> dict[str, float]:

@@ -79,8 +79,8 @@ def fit_ranges(
     flagged: dict[Level, dict[str, str]] = {Level.LOOK: {}, Level.STOP: {}}
     for position, each in enumerate(measured):
         others = [*measured[:position], *measured[position + 1 :]]
-        # A reference has no models that could disagree.
-        checks, _ = judge(replace(each, compared=True), _fitted(others, scheme, grid, predicted, look_rate, stop_rate))
+        ranges = _fitted(others, scheme, grid, predicted, look_rate, stop_rate)
+        checks, _ = judge(each, ranges if each.compared else _without_disagreement(ranges))
         for level in (Level.STOP, Level.LOOK):
             found = [check for check in checks if check.level is level]
             if found:
@@ -88,6 +88,13 @@ def fit_ranges(
                 break
     held_out = HeldOut(flagged[Level.LOOK], flagged[Level.STOP])
     return replace(qa, held_out=held_out)
+
+
+def _without_disagreement(qa: Qa) -> Qa:
+    """For references, which have no models that could disagree."""
+    names = [name for name in qa.ranges if name.startswith(f"{DISAGREEMENT}/")]
+    ranges = {name: each for name, each in qa.ranges.items() if name not in names}
+    return replace(qa, ranges=ranges, omitted={**qa.omitted, **dict.fromkeys(names, "a reference")})
 
 
 def _fitted(

@@ -14,13 +14,20 @@ from nnunet_chordoma.verdicts import Check, Level
 
 
 def judge(measured: Measured, qa: Qa) -> tuple[tuple[Check, ...], tuple[str, ...]]:
-    """All checks of a case, and those that could not be made with the reason."""
+    """All checks of a case, and those that could not be made with the reason.
+
+    What somebody took out of the inputs (a range of qa.json, rows of the table of disagreement) is a LOOK.
+    """
     checks, unjudged = [_method(measured, qa), _orientation(measured)], []
     for name, measure in measures_of(qa.scheme).items():
         structure = name.split("/")[1]
         value = measured.values.get(name)
-        if name not in qa.ranges:
-            unjudged.append(f"{measure.title}: {qa.omitted.get(name, 'not in qa.json')}")
+        if name in qa.omitted:
+            unjudged.append(f"{measure.title}: {qa.omitted[name]}")
+        elif name not in qa.ranges:
+            checks.append(
+                _unknown(measure, "its range is missing in qa.json (to switch it off, set its bounds to null)")
+            )
         elif measure.group == "volume" and not value:
             checks.append(_absent(measure, structure, qa))
         elif value is not None:
@@ -28,7 +35,10 @@ def judge(measured: Measured, qa: Qa) -> tuple[tuple[Check, ...], tuple[str, ...
         elif measured.values.get(f"volume/{structure}") == 0:
             # Said by the check of its volume.
             continue
-        elif measure.group != DISAGREEMENT or measured.compared:
+        elif measure.group == DISAGREEMENT:
+            if measured.compared:
+                checks.append(_unknown(measure, f"no value of '{structure}' in {FILE_NAME}"))
+        else:
             unjudged.append(f"{measure.title}: cannot be measured in this case")
     return (*checks, *_not_compared(measured, qa)), tuple(unjudged)
 
@@ -66,6 +76,10 @@ def _absent(measure: Measure, structure: str, qa: Qa) -> Check:
     return Check(
         measure.name, measure.title, level, finding, 0.0, measure.unit, len(training), training[0], training[-1]
     )
+
+
+def _unknown(measure: Measure, why: str) -> Check:
+    return Check(measure.name, measure.title, Level.LOOK, f"{measure.title}: not judged, {why}", unit=measure.unit)
 
 
 def _method(measured: Measured, qa: Qa) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,17 +124,26 @@ def _range_json(each: Range) -> dict[str, Any]:
 
 
 def _range(entry: Mapping[str, Any]) -> Range:
-    values = tuple(sorted(float(v) for v in entry["values"]))
+    values = tuple(sorted(_finite(v) for v in entry["values"]))
     if not values:
         raise ValueError("a range without values")
+    mean, sd = _finite(entry["mean"]), _finite(entry["sd"])
+    if not sd > 0:
+        raise ValueError(f"expected sd above 0, found {sd:g}")
     return Range(
         values,
-        float(entry["mean"]),
-        float(entry["sd"]),
+        mean,
+        sd,
         Bounds(_optional(entry["look_low"]), _optional(entry["look_high"])),
         Bounds(_optional(entry["stop_low"]), _optional(entry["stop_high"])),
     )
 
 
 def _optional(value: float | None) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _finite(value)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"expected a finite number, found {value}")
+    return number

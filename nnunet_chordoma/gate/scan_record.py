@@ -91,8 +91,7 @@ def _of_alignment(alignment: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _orientation(fix: str | None, anatomy: Mapping[str, Any]) -> str:
-    contradictions = anatomy.get("contradictions") or []
-    if not contradictions:
-        return ""
-    mended = f", converted with --fix-orientation {fix}" if fix else ""
-    return f"{'; '.join(str(each) for each in contradictions)}{mended}"
+    """A fix is doubtful even where it removed every contradiction: left and right look alike in the anatomy."""
+    said = "; ".join(str(each) for each in anatomy.get("contradictions") or [])
+    mended = "" if fix is None else f"converted with --fix-orientation {fix}"
+    return ", ".join(text for text in (said, mended) if text)

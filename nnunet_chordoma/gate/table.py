@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunet_chordoma.files import written_aside
 from nnunet_chordoma.gate.ranges import Qa
-from nnunet_chordoma.verdicts import Check, Level, Verdict
+from nnunet_chordoma.verdicts import Check, Level, Verdict, counted_checks
 
 COLOURS = {Level.PASS: "green", Level.LOOK: "yellow", Level.STOP: "red"}
 
@@ -36,7 +36,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     width = max(len(verdict.case) for verdict in verdicts)
     for verdict in verdicts:
         flagged = verdict.flagged
-        counted = f"{len(flagged)} of {len(verdict.checks)} checks" if flagged else f"{len(verdict.checks)} checks"
+        counted = counted_checks(verdict)
         style = f"bold {COLOURS[verdict.level]}"
         shown.print(
             Text.assemble(f"{verdict.case:{width}}  ", (f"{verdict.level.value.upper()}", style), f"  {counted}")

@@ -77,10 +77,8 @@ def segment(
             rich_help_panel=SCAN,
         ),
     ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Export although the check says stop, or contours differ from the label map."),
-    ] = False,
+    despite_stop: Annotated[bool, typer.Option("--despite-stop", help="Export although the check says stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Export although contours differ from the label map.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace exported files even if they were changed since.")
     ] = False,
@@ -111,6 +109,7 @@ def segment(
             device.value,
             force,
             overwrite,
+            despite_stop,
         )
     )
     print_patients(patients, out)

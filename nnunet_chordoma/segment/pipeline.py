@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nnunet_chordoma import console
@@ -11,7 +12,7 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import only_writer
 from nnunet_chordoma.segment import steps
 from nnunet_chordoma.segment.model_folder import CHECKPOINT
-from nnunet_chordoma.segment.patient import WORK, Patient, Places
+from nnunet_chordoma.segment.patient import WORK, Patient, Places, State
 from nnunet_chordoma.segment.progress import Steps
 from nnunet_chordoma.segment.request import Prepared, SegmentRequest, prepare
 from nnunet_chordoma.segment.summary import read_times, write_summary
@@ -33,6 +34,7 @@ def segment(request: SegmentRequest) -> tuple[Patient, ...]:
     """
     prepared = prepare(request)
     protocol = _protocol(request.device)
+    _check_models(prepared, protocol)
     (request.out / WORK).mkdir(parents=True, exist_ok=True)
     with only_writer(
         request.out / WORK, f"-o {request.out}: another chordoma-segment writes there; wait until it has ended"
@@ -53,16 +55,39 @@ def _segment(request: SegmentRequest, prepared: Prepared, protocol: InferencePro
     names = [CONVERT, *map(predict_step, prepared.models), EXPORT]
     names += [ENSEMBLE] if len(prepared.models) > 1 else []
     names += [CHECK] if request.qa is not None else []
-    with Steps(len(patients) * len(names)) as shown, console.without_bars():
-        for patient in patients:
-            with shown.step(patient, CONVERT) as clock:
-                steps.convert(patient, request, prepared, clock)
-        _predict(patients, prepared, protocol, shown)
-        for patient in _going(patients, shown, len(names) - 1 - len(prepared.models)):
-            _finish(patient, request, prepared, shown)
+    try:
+        with Steps(len(patients) * len(names)) as shown, console.without_bars():
+            for patient in patients:
+                with shown.step(patient, CONVERT) as clock:
+                    steps.convert(patient, request, prepared, clock)
+            _predict(patients, prepared, protocol, shown)
+            for patient in _going(patients, shown, len(names) - 1 - len(prepared.models)):
+                _finish(patient, request, prepared, shown)
+    except BaseException as error:
+        _give_up(patients, request, prepared, error)
+        raise
     for patient in patients:
         write_summary(patient, request, prepared)
     return patients
+
+
+def _check_models(prepared: Prepared, protocol: InferenceProtocol) -> None:
+    """Read every model once, one at a time, so that a damaged one is found before hours of work."""
+    from nnunet_chordoma.training.trained_model import read_model
+
+    for name, folder in prepared.models.items():
+        protocol.check(read_model(name, folder, None, CHECKPOINT))
+
+
+def _give_up(patients: Sequence[Patient], request: SegmentRequest, prepared: Prepared, error: BaseException) -> None:
+    """Summaries of a run that ends early, so that none of an earlier run speaks of contours that are out of date."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    for patient in patients:
+        if patient.going:
+            patient.state, patient.reason = State.FAILED, f"case '{patient.case}': the run ended early: {said}"
+        # The disk may be full; what ended the run is told in any case.
+        with suppress(OSError, ChordomaError):
+            write_summary(patient, request, prepared)
 
 
 def _predict(patients: Sequence[Patient], prepared: Prepared, protocol: InferenceProtocol, shown: Steps) -> None:

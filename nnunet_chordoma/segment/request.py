@@ -23,8 +23,9 @@ class SegmentRequest:
     """`scans` maps a case to its CT, `models` a name to the folder that nnUNetv2_train wrote.
 
     `weights` is a weights.json or `average`, `dataset` the converted dataset that the models were trained on (or the
-    part of it that `read_frame` needs), `qa` the ranges of the gate. With `force` contours are exported although the
-    gate says stop, or although they differ from the label map; with `overwrite` exports that were changed since, too.
+    part of it that `read_frame` needs), `qa` the ranges of the gate. With `despite_stop` contours are exported although
+    the gate says stop, with `force` although they differ from the label map; with `overwrite` exports that were changed
+    since are replaced.
     """
 
     scans: Mapping[str, Path]
@@ -38,6 +39,7 @@ class SegmentRequest:
     device: str = "auto"
     force: bool = False
     overwrite: bool = False
+    despite_stop: bool = False
 
 
 @dataclass(frozen=True)

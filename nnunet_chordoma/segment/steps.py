@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_chordoma.dataset_conversion.export.case_folder import unchanged, withdraw
 from nnunet_chordoma.dataset_conversion.export.export import export_cases
+from nnunet_chordoma.dataset_conversion.export.gate_verdict import CHARACTERS
 from nnunet_chordoma.dataset_conversion.export.options import ExportRequest
 from nnunet_chordoma.dataset_conversion.scan.convert_scan import convert_scan
 from nnunet_chordoma.ensemble.predict import predict_folders
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.gate.check import check_folder
 from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.layout import FILE_ENDING
+from nnunet_chordoma.probabilities import COMPACT_SUFFIX
 from nnunet_chordoma.segment.patient import Patient, State, StepClock
 from nnunet_chordoma.segment.request import Prepared, SegmentRequest
-from nnunet_chordoma.verdicts import Level, one_line
+from nnunet_chordoma.verdicts import Level, Verdict, one_line, read_verdict
 
 if TYPE_CHECKING:
     from nnunet_chordoma.training.protocols import InferenceProtocol
     from nnunet_chordoma.training.trained_model import TrainedModel
+
+NOT_CHECKED = "QA: not checked"
 
 
 def convert(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: StepClock) -> None:
@@ -40,12 +50,14 @@ def predict(patient: Patient, model: TrainedModel, protocol: InferenceProtocol, 
     from nnunet_chordoma.training.predictor import predict_images
 
     folder = patient.places.models / model.name
+    _drop_damaged(folder, patient.case)
     done = predict_images(patient.places.images, folder, [model], protocol, Wanted(full=False, compact=True))
     clock.kept = not done.done
 
 
 def combine(patient: Patient, prepared: Prepared, clock: StepClock) -> None:
     """Weighted mean of the models, its label map, and where they disagree."""
+    _drop_damaged(patient.places.ensemble, patient.case)
     folders = {name: patient.places.models / name for name in prepared.models}
     done = predict_folders(
         folders,
@@ -63,29 +75,74 @@ def judge(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: 
     if request.qa is None:
         return
     places = patient.places
-    predictions = places.ensemble if len(prepared.models) > 1 else places.models / next(iter(prepared.models))
-    checked = check_folder(predictions, places.scan, request.qa, places.verdict, (patient.case,))
+    checked = check_folder(_predictions(patient, prepared), places.scan, request.qa, places.verdict, (patient.case,))
     patient.verdict, clock.kept = checked.verdicts[0], bool(checked.kept)
-    if patient.verdict.level is Level.STOP and not request.force:
-        patient.state, patient.reason = State.STOPPED, f"case '{patient.case}': {one_line(patient.verdict)}"
-        withdraw(places.final)
+    if patient.verdict.level is Level.STOP and not request.despite_stop:
+        _stop(patient, one_line(patient.verdict))
 
 
 def export(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: StepClock) -> None:
     """Contours on the original CT, read back and compared. What a hand has changed is replaced only if asked for."""
-    places = patient.places
-    predictions = places.ensemble if len(prepared.models) > 1 else places.models / next(iter(prepared.models))
+    places, predictions = patient.places, _predictions(patient, prepared)
+    if request.qa is None:
+        patient.verdict = _earlier_stop(patient, predictions)
+        if patient.verdict is not None and not request.despite_stop:
+            _stop(patient, f"checked in an earlier run: {one_line(patient.verdict)}; add --despite-stop to export it")
+            return
     result = export_cases(
         ExportRequest(
-            (predictions,),
-            places.scan,
-            request.out,
-            request.export,
-            patient.ct if patient.ct.is_dir() else None,
-            request.force,
-            request.overwrite or unchanged(places.final),
-            verdicts=None if patient.verdict is None else places.verdict,
+            predictions=(predictions,),
+            conversion=places.scan,
+            out=request.out,
+            options=replace(request.export, remark=_remark(patient)),
+            ct=patient.ct if patient.ct.is_dir() else None,
+            force=request.force,
+            overwrite=request.overwrite or unchanged(places.final),
         )
     )
     done = result.exported[patient.case]
     patient.exported, patient.state, clock.kept = done.record, State.EXPORTED, done.unchanged
+
+
+def _predictions(patient: Patient, prepared: Prepared) -> Path:
+    """Folder of what is exported: the ensemble, or the only model."""
+    places = patient.places
+    return places.ensemble if len(prepared.models) > 1 else places.models / next(iter(prepared.models))
+
+
+def _stop(patient: Patient, why: str) -> None:
+    patient.state, patient.reason = State.STOPPED, f"case '{patient.case}': {why}"
+    withdraw(patient.places.final)
+
+
+def _earlier_stop(patient: Patient, predictions: Path) -> Verdict | None:
+    """The verdict of an earlier run on this very label map, if it says stop."""
+    try:
+        verdict = read_verdict(patient.places.verdict / f"{patient.case}.json")
+    except ChordomaError:
+        return None
+    judged = dict(verdict.input_sha256).get("prediction")
+    is_this = judged == sha256(predictions / f"{patient.case}{FILE_ENDING}")
+    return verdict if is_this and verdict.level is Level.STOP else None
+
+
+def _remark(patient: Patient) -> str:
+    """What the description of the DICOM objects says first: the verdict, and that a hand set the orientation."""
+    checked = NOT_CHECKED if patient.verdict is None else one_line(patient.verdict, CHARACTERS)
+    fix = None if patient.record is None else patient.record.orientation_fix
+    return checked if fix is None else f"{checked}. Orientation set by --fix-orientation {fix}"
+
+
+def _drop_damaged(folder: Path, case: str) -> None:
+    """Remove probabilities that cannot be read, which nothing else would make anew while their inputs are unchanged."""
+    for path in (folder / f"{case}{suffix}" for suffix in (".npz", COMPACT_SUFFIX)):
+        if path.is_file() and not _intact(path):
+            path.unlink()
+
+
+def _intact(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        return False

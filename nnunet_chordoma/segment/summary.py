@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from nnunet_chordoma.dataset_conversion.export.export_record import FILE_NAME as EXPORT_RECORD
 from nnunet_chordoma.dataset_conversion.export.identity import DRAFT
 from nnunet_chordoma.dataset_conversion.export.options import Format
 from nnunet_chordoma.dataset_conversion.summary import alignment_in_words, overlap_in_words
@@ -13,6 +14,7 @@ from nnunet_chordoma.files import read_document, write_document, write_text
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.segment.patient import Patient, State, StepTime
 from nnunet_chordoma.segment.request import Prepared, SegmentRequest
+from nnunet_chordoma.verdicts import counted_checks
 
 SCHEMA, VERSION = "chordoma-segment", 1
 FILE_NAME, PAGE = "summary.json", "summary.md"
@@ -30,10 +32,14 @@ def write_summary(patient: Patient, request: SegmentRequest, prepared: Prepared)
         "formats": [kind.value for kind in request.export.formats],
         "volumes_cm3": {} if exported is None else dict(exported.volumes_cm3),
         "absent": [] if exported is None else list(exported.absent),
+        "lost": [] if exported is None else list(exported.lost),
+        "undrawn": [] if exported is None else list(exported.undrawn),
         "proof": [] if exported is None else [each.to_json() for each in exported.proof],
         "verdict": None if patient.verdict is None else patient.verdict.level.value,
+        "unjudged": [] if patient.verdict is None else list(patient.verdict.unjudged),
         "flagged": [] if patient.verdict is None else [each.finding for each in patient.verdict.flagged],
         "alignment": None if record is None else record.alignment.to_json(),
+        "orientation_fix": None if record is None else record.orientation_fix,
         "warnings": [] if record is None else list(record.warnings),
         "left_aside": [] if record is None else list(record.ignored),
         "dataset": prepared.frame.home.resolve().name,
@@ -59,7 +65,9 @@ def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iter
     yield f"**{DRAFT}.**"
     yield ""
     if patient.state is State.EXPORTED:
-        yield f"Files: {', '.join(f'`{kind.file_name}`' for kind in request.export.formats)}, `export.json`."
+        names = [*(kind.file_name for kind in Format), EXPORT_RECORD]
+        present = [f"`{name}`" for name in names if (patient.places.final / name).is_file()]
+        yield f"Files: {', '.join(present)}."
     else:
         yield f"**Nothing exported: {patient.reason}**"
         old = [kind.file_name for kind in Format if (patient.places.final / kind.file_name).exists()]
@@ -73,9 +81,11 @@ def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iter
     if patient.verdict is None:
         yield f"{NOT_JUDGED if request.qa is None else 'not reached'}."
     else:
-        yield f"**{patient.verdict.level.value.upper()}**, {len(patient.verdict.checks)} checks."
+        earlier = " Checked in an earlier run: no --qa in this one." if request.qa is None else ""
+        yield f"**{patient.verdict.level.value.upper()}**, {counted_checks(patient.verdict)}.{earlier}"
         yield ""
         yield from (f"* {each.level.value}: {each.finding}" for each in patient.verdict.flagged)
+        yield from (f"* not judged: {text}" for text in patient.verdict.unjudged)
     yield ""
     yield "## How it came about"
     yield ""
@@ -84,6 +94,8 @@ def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iter
         size = " x ".join(map(str, grid.size))
         voxel = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm)
         yield f"* CT: {size} voxels of {voxel} mm, {patient.record.patient_position or 'position not stated'}"
+        if patient.record.orientation_fix is not None:
+            yield f"* **Orientation set by --fix-orientation {patient.record.orientation_fix}**, not by the scan"
         yield f"* Alignment to the reference case: {alignment_in_words(alignment)}"
         yield f"* Overlap of bone before and after (Dice): {overlap_in_words(alignment)}"
         yield from (f"* Warning: {text}" for text in patient.record.warnings)
@@ -108,9 +120,15 @@ def _structures(patient: Patient) -> Iterator[str]:
         read = "| - | -" if each is None else f"| {each.written_cm3:.2f} | {each.dice:.4f}"
         yield f"| {name} | {volume_cm3:.2f} {read} |"
     yield ""
-    if patient.exported.absent:
-        yield f"Absent: {', '.join(patient.exported.absent)}."
-        yield ""
+    missing = {
+        "Absent": patient.exported.absent,
+        "Predicted, but without a voxel on the CT": patient.exported.lost,
+        "Predicted, but too small to be drawn": patient.exported.undrawn,
+    }
+    for what, names in missing.items():
+        if names:
+            yield f"{what}: {', '.join(names)}."
+            yield ""
     if patient.exported.failed:
         yield f"Contours differ from the label map, exported by --force: {', '.join(patient.exported.failed)}."
         yield ""

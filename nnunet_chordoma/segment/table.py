@@ -25,7 +25,7 @@ def print_patients(patients: Sequence[Patient], out: Path) -> None:
             line(to, f"{patient.state.value}: {patient.reason}")
             if any((patient.places.final / kind.file_name).exists() for kind in Format):
                 line(to, f"warning: {patient.places.final} still holds files of an earlier run; do not use them")
-        elif patient.verdict is not None and patient.verdict.flagged:
+        elif patient.verdict is not None and (patient.verdict.flagged or patient.verdict.unjudged):
             line(to, f"{patient.case}: {one_line(patient.verdict)}")
     exported = sum(patient.state is State.EXPORTED for patient in patients)
     line(to, f"{out}: {exported} of {len(patients)} patient(s) exported. {DRAFT}")

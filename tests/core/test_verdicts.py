@@ -29,24 +29,28 @@ def test_the_worst_check_decides():
 
 
 def test_summaries():
-    assert one_line(verdict(PASSED)) == "QA: PASS (1 checks)"
+    assert one_line(verdict(PASSED)) == "QA: PASS (1 checks, 1 not judged)"
     assert one_line(verdict(PASSED, LOOKED, STOPPED)) == (
-        "QA: STOP (2 of 3 checks): median HU 1060 HU; GTV volume 1622 cm3"
+        "QA: STOP (2 of 3 checks, 1 not judged): median HU 1060 HU; GTV volume 1622 cm3"
     )
+
+
+def test_a_summary_of_checks_that_were_all_made_counts_no_others():
+    assert one_line(Verdict("case_1", (PASSED,), (), "ab", ())) == "QA: PASS (1 checks)"
 
 
 def test_what_does_not_fit_is_counted():
     long = verdict(*(Check(f"a/{i}", "t", Level.LOOK, f"finding {i} " + "x" * 190) for i in range(9)))
     text = one_line(long)
-    assert text.startswith("QA: LOOK (9 of 9 checks): finding 0 x")
+    assert text.startswith("QA: LOOK (9 of 9 checks, 1 not judged): finding 0 x")
     assert text.endswith("; and 5 more")
     assert text.count("finding") == 4
-    assert one_line(long, 30) == "QA: LOOK (9 of 9 checks)"
-    with pytest.raises(ValueError, match="at least 24"):
+    assert one_line(long, 45) == "QA: LOOK (9 of 9 checks, 1 not judged)"
+    with pytest.raises(ValueError, match="at least 38"):
         one_line(long, 20)
 
 
-@given(st.lists(st.text(max_size=300), max_size=12), st.integers(30, 1024))
+@given(st.lists(st.text(max_size=300), max_size=12), st.integers(45, 1024))
 def test_a_summary_always_fits_and_is_plain(findings, limit):
     checks = [Check(f"a/{i}", "t", Level.LOOK, text) for i, text in enumerate(findings)]
     text = one_line(verdict(*checks), limit)
@@ -61,7 +65,7 @@ def test_documents_come_back(tmp_path):
     assert read_verdict(path) == verdict(PASSED, LOOKED)
     content = read_json(path)
     assert (content["schema"], content["schema_version"], content["level"]) == ("chordoma-qa-verdict", 1, "look")
-    assert content["one_line"] == "QA: LOOK (1 of 2 checks): GTV volume 1622 cm3"
+    assert content["one_line"] == "QA: LOOK (1 of 2 checks, 1 not judged): GTV volume 1622 cm3"
 
 
 def test_a_verdict_that_was_changed_by_hand_is_refused(tmp_path):

@@ -36,3 +36,7 @@ def test_folders_without_and_with_another_table(tmp_path):
     table.write_text("case,structure,dice_mean,voxels_in_disagreement\na,gtv,0.9,3\na,body,high,3\n")
     with pytest.raises(ChordomaError, match="line 3: expected numbers, found 'high'"):
         read_disagreements(tmp_path)
+    for cells in ("nan,3", "0.9,nan", "inf,3"):
+        table.write_text(f"case,structure,dice_mean,voxels_in_disagreement\na,gtv,{cells}\n")
+        with pytest.raises(ChordomaError, match="line 2: expected numbers, found"):
+            read_disagreements(tmp_path)

@@ -1,6 +1,8 @@
 """chordoma-gate from files to verdicts: sound cases pass, each damage trips its check, bad input gets one line."""
 
 import csv
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -168,11 +170,62 @@ def test_disagreement(cohort):
     assert cohort.flagged() == {"disagreement/table": "look"}
 
 
-def test_without_predictions_disagreement_is_not_judged(cohort, command):
+def test_a_table_that_lacks_structures_is_a_look(cohort, capsys):
+    table = cohort.predictions / "disagreement.csv"
+    kept = [line for line in table.read_text().splitlines() if ",gtv," not in line and ",any," not in line]
+    table.write_text("\n".join(kept) + "\n")
+    assert cohort.check() == 0
+    assert cohort.flagged() == {"disagreement/gtv": "look", "disagreement/any": "look"}
+    assert "no value of 'gtv' in disagreement.csv" in capsys.readouterr().out
+
+
+def test_a_range_taken_out_by_hand_is_a_look(cohort, draw):
+    qa = read_json(cohort.qa)
+    del qa["ranges"]["volume/gtv"]
+    write_json(cohort.qa, qa)
+    assert cohort.check() == 0
+    assert cohort.flagged() == {"volume/gtv": "look"}
+
+
+def test_a_fixed_orientation_is_a_look(cohort, conversion):
+    cohort.convert(conversion() | {"orientation_fix": "flip-x"})
+    assert cohort.check() == 0
+    assert cohort.flagged() == {"scan/orientation": "look"}
+    assert "--fix-orientation flip-x" in cohort.verdict()["one_line"]
+
+
+def test_foreign_and_old_files_among_verdicts_are_left_out(cohort, capsys):
+    assert cohort.check() == 0
+    old = cohort.verdict()
+    for case in ("gone", "val_0"):
+        write_json(cohort.verdicts / f"{case}.json", old | {"case": case})
+    write_json(cohort.verdicts / "val_1.json", old | {"case": "val_1", "schema_version": 0})
+    write_json(cohort.verdicts / "qa.json", read_json(cohort.qa))
+    for case in ("val_0", "val_1"):
+        shutil.copy(cohort.validation / f"{case}.nii.gz", cohort.predictions)
+    capsys.readouterr()
+    assert cohort.check("--case", "new_patient") == 0
+    with (cohort.verdicts / "verdicts.csv").open() as stream:
+        assert {row["case"] for row in csv.DictReader(stream)} == {"new_patient", "val_0"}
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(f"{name}.json" in said for name in ("gone", "qa", "val_1"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("sd", 0), ("sd", float("nan")), ("stop_high", float("nan"))])
+def test_ranges_that_cannot_be(cohort, refusal, key, value):
+    qa = read_json(cohort.qa)
+    qa["ranges"]["volume/gtv"][key] = value
+    cohort.qa.write_text(json.dumps(qa))
+    assert "qa.json" in (line := refusal())
+    assert "damaged" in line
+
+
+def test_without_predictions_disagreement_is_not_judged(cohort, command, capsys):
     assert command("fit", cohort.dataset, "-o", cohort.root / "other.json") == 0
     assert cohort.check(qa=cohort.root / "other.json") == 0
     unjudged = cohort.verdict()["unjudged"]
     assert len(unjudged) == 7
+    assert "checks, 7 not judged" in capsys.readouterr().out
     assert all("fitted without predictions that have a disagreement.csv" in text for text in unjudged)
 
 

@@ -72,6 +72,15 @@ def test_the_records_of_the_conversion_are_understood(tmp_path):
     assert not any(name.startswith("alignment") for name in read_scan_record(tmp_path / "b.json").values)
 
 
+def test_a_fix_that_removed_every_contradiction_is_still_doubtful(tmp_path, conversion):
+    for name, fix in (("a", None), ("b", "flip-x")):
+        write_document(
+            tmp_path / f"{name}.json", "chordoma-conversion", 2, CHORDOMA, conversion() | {"orientation_fix": fix}
+        )
+    assert read_scan_record(tmp_path / "a.json").orientation == ""
+    assert read_scan_record(tmp_path / "b.json").orientation == "converted with --fix-orientation flip-x"
+
+
 def test_sagittal_slices_are_recognised(tmp_path, conversion):
     content = conversion()
     content["transform_chain"]["source"] |= {

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.gate.fit import fit_dataset
 from nnunet_chordoma.gate.measures import measures_of
 from nnunet_chordoma.gate.ranges import write_qa
 from nnunet_chordoma.images import read_geometry, read_label_map
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.segment import steps
+from nnunet_chordoma.training import trained_model
+from nnunet_chordoma.training.trained_model import read_model
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +101,7 @@ def test_models_without_weight_are_not_run(finished, world):
     assert sorted(path.name for path in (work / "models").iterdir()) == ["one", "two"]
     description = dcmread(finished.out / "supine/rtstruct.dcm").StructureSetDescription
     assert "ensemble (mean) of one 0.75, two 0.25" in description
-    assert description.startswith("DRAFT - not for clinical use")
+    assert description.startswith("DRAFT - not for clinical use. QA: not checked. Predicted by")
 
 
 def test_a_second_call_does_nothing_again(segment, patients, world, again):
@@ -175,10 +178,26 @@ def test_a_stop_takes_back_what_was_exported_and_can_be_forced(segment, patients
     assert "stopped: case 'supine': QA: STOP" in stopped.out
     assert sorted(path.name for path in (again / "supine").iterdir()) == ["summary.json", "summary.md"]
     assert "**STOP**" in (again / "supine/summary.md").read_text()
-    forced = segment(supine, "-o", again, "--qa", qa, "--force")
-    assert forced.status == 0, forced.out
-    description = dcmread(again / "supine/rtstruct.dcm").StructureSetDescription
-    assert description.startswith("DRAFT - not for clinical use. QA: STOP")
+    # Neither is a stop overcome by what is meant for contours, nor by not asking for the check.
+    assert segment(supine, "-o", again, "--qa", qa, "--force").status == 3
+    evaded = segment(supine, "-o", again)
+    assert evaded.status == 3
+    assert "stopped: case 'supine': checked in an earlier run: QA: STOP" in evaded.out
+    assert "add --despite-stop" in evaded.out
+    assert not (again / "supine/rtstruct.dcm").exists()
+    for options in (("--qa", qa), ()):
+        forced = segment(supine, "-o", again, "--despite-stop", *options)
+        assert forced.status == 0, forced.out
+        description = dcmread(again / "supine/rtstruct.dcm").StructureSetDescription
+        assert description.startswith("DRAFT - not for clinical use. QA: STOP")
+    page = (again / "supine/summary.md").read_text()
+    assert "Checked in an earlier run" in page
+    # The ranges were fitted without predictions, so nothing is said of the models' agreement.
+    unjudged = json.loads((again / "supine/summary.json").read_text())["unjudged"]
+    assert f"checks, {len(unjudged)} not judged" in page
+    assert f"checks, {len(unjudged)} not judged" in description
+    assert [line.removeprefix("* not judged: ") for line in page.splitlines() if "* not judged" in line] == unjudged
+    assert any(text.startswith("models disagree") for text in unjudged)
     assert "Predicted by ensemble (mean) of one 0.5" in description
     assert len(description) <= 1024
 
@@ -244,6 +263,63 @@ def test_contours_never_go_among_the_ct(segment, patients, tmp_path):
     result = segment(source / "supine", "-o", source)
     assert result.status == 1
     assert "would lie among its CT" in result.err
+
+
+def test_an_orientation_that_was_set_is_told_with_the_contours(segment, patients, again):
+    done = segment(patients.folder / "prone", "-o", again, "--fix-orientation", "prone=flip-x", "--overwrite")
+    assert done.status == 0, done.out
+    description = dcmread(again / "prone/rtstruct.dcm").StructureSetDescription
+    assert "QA: not checked. Orientation set by --fix-orientation flip-x. Predicted" in description
+    assert json.loads((again / "prone/summary.json").read_text())["orientation_fix"] == "flip-x"
+    assert "Orientation set by --fix-orientation flip-x" in (again / "prone/summary.md").read_text()
+
+
+@pytest.mark.parametrize("damaged", ["models/two/supine.npz8", "ensemble/supine.npz"])
+def test_damaged_probabilities_are_made_again(segment, patients, world, again, damaged):
+    path = again / "_work/supine" / damaged
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    done = segment(patients.folder / "supine", "-o", again, models=("one", "idle", "two"), weights=world.weights)
+    assert done.status == 0, done.out
+    assert path.stat().st_size == len(whole)
+
+
+def test_files_that_lie_there_are_listed(segment, patients, again):
+    assert segment(patients.folder / "supine", "-o", again, "--format", "nifti").status == 0
+    page = (again / "supine/summary.md").read_text()
+    present = {path.name for path in (again / "supine").iterdir()} - {"summary.md", "summary.json"}
+    (listed,) = [line for line in page.splitlines() if line.startswith("Files:")]
+    assert set(listed.removeprefix("Files: ").rstrip(".").replace("`", "").split(", ")) == present
+
+
+def test_a_damaged_model_is_refused_before_any_work(segment, world, patients, tmp_path):
+    bad = shutil.copytree(world.models["one"], tmp_path / "bad")
+    checkpoint = bad / "fold_0/checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+    result = segment(patients.folder / "supine", "-o", tmp_path / "out", "-m", f"bad={bad}")
+    assert result.status == 1
+    assert "damaged or not a checkpoint" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_ends_early_leaves_no_summary_of_an_earlier_one(segment, patients, again, monkeypatch):
+    reads = []
+
+    def read(name, *others):
+        reads.append(name)
+        if len(reads) > 2:
+            raise ChordomaError(f"model '{name}': vanished")
+        return read_model(name, *others)
+
+    monkeypatch.setattr(trained_model, "read_model", read)
+    assert json.loads((again / "prone/summary.json").read_text())["state"] == "exported"
+    result = segment(patients.folder / "prone", "-o", again)
+    assert result.status == 1
+    assert result.err.splitlines()[-1] == "error: model 'one': vanished"
+    summary = json.loads((again / "prone/summary.json").read_text())
+    assert (summary["state"], summary["volumes_cm3"]) == ("failed", {})
+    assert "model 'one': vanished" in summary["reason"]
+    assert "rtstruct.dcm in this folder: of an earlier run" in (again / "prone/summary.md").read_text()
 
 
 def test_a_full_disk_ends_the_run_in_one_line(segment, patients, tmp_path, monkeypatch):

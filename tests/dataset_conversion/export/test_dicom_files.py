@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
+from pydicom.uid import ImplicitVRLittleEndian
 
 from nnunet_chordoma.dataset_conversion.alignment.transform_chain import TransformChain
 from nnunet_chordoma.dataset_conversion.dicom.ct_series import read_headers
@@ -18,9 +19,10 @@ from nnunet_chordoma.dataset_conversion.export.drawing import draw
 from nnunet_chordoma.dataset_conversion.export.identity import DRAFT, describe, fitting, uid
 from nnunet_chordoma.dataset_conversion.export.options import ExportOptions
 from nnunet_chordoma.dataset_conversion.export.proof import prove_rtstruct, prove_seg
-from nnunet_chordoma.dataset_conversion.export.rtstruct_file import Origin, write_rtstruct
+from nnunet_chordoma.dataset_conversion.export.rtstruct_file import Origin, SliceContours, write_rtstruct
 from nnunet_chordoma.dataset_conversion.export.scan_labels import ScanPrediction
 from nnunet_chordoma.dataset_conversion.export.seg_file import write_seg
+from nnunet_chordoma.dataset_conversion.export.structures import STRUCTURES
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import Image
 
@@ -85,6 +87,41 @@ def test_the_proofs_notice_what_is_wrong(cohort, tmp_path):
     other = read_ct(cohort.source / "HFS/ct")
     with pytest.raises(ChordomaError, match="drawn on another image"):
         prove_rtstruct(tmp_path / "rs.dcm", other, labels, present, "a")
+
+
+def test_a_weight_that_is_no_number_is_left_out(cohort, tmp_path):
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    shutil.copytree(cohort.source / "HFP/ct", tmp_path / "ct")
+    with disable_value_validation():
+        for path in (tmp_path / "ct").iterdir():
+            slice_ = dcmread(path)
+            slice_[0x00101030] = RawDataElement(Tag(0x00101030), "DS", 6, b"70 kg ", 0, False, True)
+            slice_.save_as(path)
+    ct = read_ct(tmp_path / "ct")
+    labels, present = write_both(tmp_path, ct)
+    assert prove_seg(tmp_path / "seg.dcm", ct, labels, present)
+    for name in ("rs.dcm", "seg.dcm"):
+        stored = dcmread(tmp_path / name)
+        assert "PatientWeight" not in stored
+        assert stored.PatientAge == "068Y"
+
+
+def test_a_long_contour_stays_a_contour(cohort, tmp_path):
+    """Of 3000 points, 72 kB: more than a DS of explicit VR can say."""
+    ct = read_ct(cohort.source / "HFS/ct")
+    angle = np.linspace(0, 2 * np.pi, 3001)[:-1]
+    polygon = np.column_stack([20 + 10 * np.cos(angle), 18 + 10 * np.sin(angle)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_rtstruct(tmp_path / "rs.dcm", ct, [(STRUCTURES[0], [SliceContours(4, (polygon,))])], ORIGIN, "a")
+    stored = dcmread(tmp_path / "rs.dcm")
+    contour = stored.ROIContourSequence[0].ContourSequence[0]
+    assert contour.get_item("ContourData").length > 65_534
+    assert contour["ContourData"].VR == "DS"
+    assert len(contour.ContourData) == 9000
+    assert stored.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
 
 
 @pytest.mark.real_data

@@ -179,6 +179,142 @@ def test_a_file_that_was_edited_is_not_replaced_silently(export, one_prediction,
     assert export(one_prediction, "--overwrite").status == 0
 
 
+def test_an_edited_file_of_another_format_is_not_removed(export, one_prediction, tmp_path):
+    export(one_prediction, "--format", "seg", "--format", "rtstruct")
+    edited = tmp_path / "out/HFS/seg.dcm"
+    edited.write_bytes(edited.read_bytes() + b"\0\0")
+    kept = contents(tmp_path / "out/HFS")
+    again = ("--format", "rtstruct", "--tolerance-mm", 0.2, "--overwrite")
+    refused = export(one_prediction, *again)
+    assert refused.status == 1
+    assert "seg.dcm was changed since it was exported" in refused.err
+    assert contents(tmp_path / "out/HFS") == kept
+    assert export(one_prediction, *again, "--format", "seg").status == 0
+    assert contents(tmp_path / "out/HFS")["seg.dcm"] != kept["seg.dcm"]
+
+
+@pytest.mark.parametrize("kind", ["seg", "nifti"])
+def test_what_reads_back_otherwise_is_kept_back(export, one_prediction, tmp_path, monkeypatch, kind):
+    from nnunet_chordoma.dataset_conversion.export import export_case
+
+    monkeypatch.setattr(export_case, f"prove_{kind}", lambda *_: False)
+    result = export(one_prediction, "--format", kind)
+    assert result.status == 1
+    assert f"the {kind} reads back as other voxels than were written" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def edit(folder, old, new):
+    stored = read_image(folder / "HFS.nii.gz")
+    array = stored.array.copy()
+    array[array == old] = new
+    write_image(folder / "HFS.nii.gz", Image(array, stored.geometry))
+
+
+def test_a_label_map_of_other_probabilities_is_refused(export, one_prediction, tmp_path):
+    """Nobody draws what the gate did not see: an edited label map, or an .npz older than the label map."""
+    edit(one_prediction, 2, 1)
+    refused = export(one_prediction)
+    assert refused.status == 1
+    assert "HFS.npz makes another label map than" in refused.err
+    assert "HFS.nii.gz" in refused.err
+    assert "--labels" in refused.err
+    assert not (tmp_path / "out").exists()
+    assert export(one_prediction, "--labels").status == 0
+    assert "gtv" in report(tmp_path)["absent"]
+
+
+@pytest.mark.parametrize(("voxels", "status"), [(5, 0), (60, 1)])
+def test_few_voxels_may_differ(export, one_prediction, voxels, status):
+    stored = read_image(one_prediction / "HFS.nii.gz")
+    array = stored.array.copy()
+    # One in a thousand of a few thousand voxels of structures, and five.
+    assert 1000 < (array >= 2).sum() < 50_000
+    array.flat[:voxels] = 7
+    write_image(one_prediction / "HFS.nii.gz", Image(array, stored.geometry))
+    assert export(one_prediction).status == status
+
+
+def test_ties_are_no_difference(tmp_path):
+    """Bytes for probabilities make ties, of which the stored label is one."""
+    from nnunet_chordoma.dataset_conversion.export.agreement import require_agreement
+    from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
+    from nnunet_chordoma.geometry import Geometry
+
+    values = np.zeros((8, 10, 10, 10), dtype=np.float32)
+    values[2:4] = 0.5
+    labels = np.full((10, 10, 10), 3, dtype=np.uint8)
+    write_image(tmp_path / "a.nii.gz", Image(labels, Geometry((10, 10, 10), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))))
+    assert require_agreement(Prediction("a", tmp_path / "a.nii.gz", None), values) == {2}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_prediction_from_another_image_is_refused(export, one_prediction, cohort, same):
+    digest = read_record(cohort.dataset / "conversion/HFS.json").written_sha256["image"] if same else "a" * 64
+    content = {"schema": "chordoma-predictions", "schema_version": 1, "cases": {"HFS": {"images_sha256": [digest]}}}
+    (one_prediction / "chordoma_predictions.json").write_text(json.dumps(content))
+    result = export(one_prediction)
+    assert result.status == (0 if same else 1)
+    assert ("predicted from another image" in result.err) == (not same)
+
+
+def write_hard(folder, chain, labels, sure=0.93):
+    """A prediction of labels (z, y, x), `sure` where they say so."""
+    probabilities = np.full((8, *labels.shape), (1 - sure) / 7, dtype=np.float32)
+    np.put_along_axis(probabilities, labels[None].astype(int), sure, axis=0)
+    write_image(folder / "HFS.nii.gz", Image(labels.astype(np.uint8), chain.target))
+    np.savez_compressed(folder / "HFS.npz", probabilities=probabilities)
+
+
+def test_lost_on_the_grid_of_the_ct_is_not_absent(export, one_prediction, cohort, tmp_path):
+    chain = read_record(cohort.dataset / "conversion/HFS.json").chain
+    labels = np.ones(chain.target.shape_zyx, dtype=np.uint8)
+    labels[14:30, 20:36, 20:36] = 2
+    # The corner of the dataset's grid, which the scan does not reach.
+    labels[0, 0, 0] = 7
+    write_hard(one_prediction, chain, labels)
+    for options in ((), ("--labels",)):
+        result = export(one_prediction, *options, "--overwrite")
+        assert result.status == 0, result.err
+        kept = report(tmp_path)
+        assert (kept["lost"], kept["undrawn"]) == (["piriformis"], [])
+        assert kept["absent"] == ["gluteus_maximus", "gluteus_medius", "gluteus_minimus", "paraspinal"]
+        assert "predicted, but lost on the grid of the CT: HFS: piriformis" in result.out
+
+
+def test_too_small_to_draw_is_not_absent(export, one_prediction, cohort, tmp_path, monkeypatch):
+    """Whatever the tracing drops; which contours it does is tested beside it."""
+    from nnunet_chordoma.dataset_conversion.export import export_case
+
+    draw = export_case.draw
+
+    def without_gtv(*arguments):
+        return {label: drawing for label, drawing in draw(*arguments).items() if label != 2}
+
+    monkeypatch.setattr(export_case, "draw", without_gtv)
+    result = export(one_prediction)
+    assert result.status == 0, result.err
+    assert (report(tmp_path)["undrawn"], report(tmp_path)["lost"]) == (["gtv"], [])
+    assert "gtv" not in report(tmp_path)["absent"]
+    assert "not in the RTSTRUCT, contours below a tenth of a pixel: HFS: gtv" in result.out
+    # It stays known when a further format is added.
+    assert export(one_prediction, "--format", "nifti").status == 0
+    assert report(tmp_path)["undrawn"] == ["gtv"]
+    monkeypatch.setattr(export_case, "draw", lambda *_: {})
+    assert (
+        "are below a tenth of a pixel; export it as seg or nifti"
+        in export(one_prediction, "--overwrite", "--tolerance-mm", 0.2, "--format", "rtstruct", "--format", "nifti").err
+    )
+
+
+def test_two_segmentations_of_one_input_are_the_same_file(export, one_prediction, tmp_path):
+    export(one_prediction, "--format", "seg")
+    first = (tmp_path / "out/HFS/seg.dcm").read_bytes()
+    shutil.rmtree(tmp_path / "out")
+    export(one_prediction, "--format", "seg")
+    assert (tmp_path / "out/HFS/seg.dcm").read_bytes() == first
+
+
 def test_contours_that_are_too_coarse_are_not_written(export, phantom, cohort, tmp_path):
     """With 1 mm of tolerance on pixels of 0.25 mm. The structure has more than 10 cm3, so its Dice is judged."""
     folder = tmp_path / "fine"
@@ -250,6 +386,14 @@ def test_the_ct_is_found_wherever_it_lies(export, one_prediction, cohort, tmp_pa
     for case in ("FFP", "HFS"):
         shutil.copytree(cohort.source / case / "ct", tmp_path / f"archive/{case[::-1]}/deeper")
     assert export(one_prediction, "--ct", tmp_path / "archive", ct=False).status == 0
+
+
+def test_the_ct_is_found_beside_a_folder_called_like_the_case(export, one_prediction, cohort, tmp_path):
+    shutil.copytree(cohort.source / "HFS/ct", tmp_path / "pool/ct")
+    (tmp_path / "pool/HFS").mkdir()
+    shutil.copy2(cohort.source / "HFS/rs.dcm", tmp_path / "pool/HFS")
+    result = export(one_prediction, "--ct", tmp_path / "pool", ct=False)
+    assert result.status == 0, result.err
 
 
 def test_wrong_inputs_in_one_line(export, one_prediction, predicted, cohort, tmp_path):

@@ -14,9 +14,9 @@ from nnunet_chordoma.verdicts import Check, Level, Verdict, write_verdict
 def judge(one_prediction, tmp_path):
     """Function that writes the verdict of a level on the prediction of HFS, and returns the folder."""
 
-    def write(level, digest=""):
+    def write(level, digest="", **others):
         check = Check("volume/gtv", "GTV volume", level, "GTV volume 1622 cm3 (training 20 to 900 cm3, z +3.2)")
-        files = (("prediction", digest or sha256(one_prediction / "HFS.nii.gz")),)
+        files = (("prediction", digest or sha256(one_prediction / "HFS.nii.gz")), *others.items())
         write_verdict(tmp_path / "verdicts/HFS.json", Verdict("HFS", (check,), (), "0" * 64, files), CHORDOMA)
         return tmp_path / "verdicts"
 
@@ -67,3 +67,30 @@ def test_a_verdict_on_another_label_map_does_not_count(export, one_prediction, j
     result = export(one_prediction, "--verdicts", judge(Level.PASS, digest="f" * 64))
     assert result.status == 1
     assert "is the verdict on another label map" in result.err
+
+
+def test_a_verdict_on_another_conversion_does_not_count(export, one_prediction, judge, cohort):
+    record = cohort.dataset / "conversion/HFS.json"
+    result = export(one_prediction, "--verdicts", judge(Level.PASS, record="e" * 64))
+    assert result.status == 1
+    assert "is the verdict on another conversion than" in result.err
+    assert export(one_prediction, "--verdicts", judge(Level.PASS, record=sha256(record))).status == 0
+
+
+def test_a_stop_takes_an_earlier_export_back(export, one_prediction, judge, tmp_path):
+    formats = ("--format", "rtstruct", "--format", "nifti")
+    assert export(one_prediction, *formats, "--verdicts", judge(Level.PASS)).status == 0
+    result = export(one_prediction, *formats, "--verdicts", judge(Level.STOP))
+    assert result.status == 1
+    assert "its earlier export in" in result.err
+    assert not (tmp_path / "out/HFS").exists()
+
+
+def test_a_stop_keeps_what_a_hand_has_changed_and_names_it(export, one_prediction, judge, tmp_path):
+    assert export(one_prediction, "--format", "rtstruct", "--format", "nifti").status == 0
+    edited = tmp_path / "out/HFS/rtstruct.dcm"
+    edited.write_bytes(edited.read_bytes() + b"\0\0")
+    result = export(one_prediction, "--verdicts", judge(Level.STOP))
+    assert "was removed except for rtstruct.dcm, changed since: do not use" in result.err
+    assert edited.exists()
+    assert not (tmp_path / "out/HFS/labels.nii.gz").exists()
