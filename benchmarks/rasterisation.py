@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contour_tools import OURS, Mask, Tool, available
+from contour_tools import OURS, Mask, Tool, available, chordoma_convert
 from contoured_phantom import Phantom, write_phantom
 from threadpoolctl import threadpool_limits
 
@@ -116,6 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="512,512,150", metavar="X,Y,Z", help="voxels (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="repetitions (default: %(default)s)")
+    parser.add_argument("--alone", action="store_true", help="only check and time our masks, beside no other tool")
     arguments = parser.parse_args()
     try:
         x, y, z = (int(part) for part in arguments.size.split(","))
@@ -125,7 +126,7 @@ def main() -> int:
         parser.error("expected at least 16 x 16 x 8 voxels and one repetition")
     if x != y:
         parser.error(f"--size {arguments.size}: expected X = Y, rt-utils swaps rows and columns of others")
-    tools = available()
+    tools = [chordoma_convert()] if arguments.alone else available()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         phantom = write_phantom(Path(folder), (x, y, z))
         measure(phantom, tools, arguments.repeats)
