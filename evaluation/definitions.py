@@ -16,7 +16,6 @@ ASD_FORTH, ASD_BACK = "ASD_ref_to_pred", "ASD_pred_to_ref"
 ADDED_PATH = "APL"
 SURFACE_DICE = "SDSC"
 AREA_BEYOND, AREA_BEYOND_END = "area_beyond_", "mm"
-DEFAULT_TOLERANCES_MM = (2.0, 3.0)
 SPACING_DECIMALS = 4
 """Spacings are rounded to this many decimals (1e-4 mm) before anything is measured."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nnunet_chordoma.colours import STRUCTURE_COLOURS
 from nnunet_chordoma.labels import CHORDOMA
 
 
@@ -39,25 +40,32 @@ RIGHT_AND_LEFT = Code("51440002", "Right and left")
 
 # Codes that DICOM lists (CID 7151 and 4031) come from there, the glutei from SNOMED CT itself. Muscle of lower limb is
 # the narrowest listed concept that holds the piriformis.
-_CODES: Mapping[str, tuple[Code, tuple[int, int, int]]] = {
-    "gtv": (Code("108369006", "Neoplasm"), (247, 22, 8)),
-    "gluteus_maximus": (Code("206007", "Gluteus maximus muscle"), (116, 252, 231)),
-    "gluteus_medius": (Code("78333006", "Gluteus medius muscle"), (231, 232, 41)),
-    "gluteus_minimus": (Code("75297007", "Gluteus minimus muscle"), (81, 192, 93)),
-    "paraspinal": (Code("44947003", "Erector spinae muscle"), (245, 144, 238)),
-    "piriformis": (Code("102292000", "Muscle of lower limb"), (175, 55, 253)),
+_CODES: Mapping[str, Code] = {
+    "gtv": Code("108369006", "Neoplasm"),
+    "gluteus_maximus": Code("206007", "Gluteus maximus muscle"),
+    "gluteus_medius": Code("78333006", "Gluteus medius muscle"),
+    "gluteus_minimus": Code("75297007", "Gluteus minimus muscle"),
+    "paraspinal": Code("44947003", "Erector spinae muscle"),
+    "piriformis": Code("102292000", "Muscle of lower limb"),
 }
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    """`#f71608` -> (247, 22, 8)."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
 
 STRUCTURES: tuple[DicomStructure, ...] = tuple(
     DicomStructure(
         name,
         CHORDOMA.value(name),
         "GTV" if name == "gtv" else "ORGAN",
-        colour,
+        _rgb(STRUCTURE_COLOURS[name]),
         code,
         _ABNORMAL if name == "gtv" else _ANATOMY,
         name != "gtv",
     )
-    for name, (code, colour) in _CODES.items()
+    for name, code in _CODES.items()
 )
 """The structures that are exported, in the order of their labels."""
