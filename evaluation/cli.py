@@ -147,6 +147,14 @@ def report(
         Path | None,
         typer.Option("--gate", metavar="DIR", help="Verdicts that chordoma-gate check wrote for these cases."),
     ] = None,
+    editing_minutes: Annotated[
+        Path | None,
+        typer.Option(
+            "--editing-minutes",
+            metavar="MINUTES.JSON",
+            help="Predict minutes of editing by what chordoma-eval review-summary --model-out wrote.",
+        ),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV, Markdown and LaTeX."""
     from nnunet_chordoma.evaluation.report.write import write_report
@@ -162,6 +170,7 @@ def report(
         comparisons=comparison or (),
         weights=weights or (),
         gate=gate,
+        editing_minutes=editing_minutes,
     )
     console.console().print(f"wrote {index}", soft_wrap=True, markup=False)
 

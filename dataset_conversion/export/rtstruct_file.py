@@ -47,12 +47,22 @@ class SliceContours:
 
 @dataclass(frozen=True)
 class Origin:
-    """What an export is made of, for its identifiers and for people: `description` fits an ST."""
+    """What an export is made of, for its identifiers and for people: `description` fits an ST.
+
+    `models` is empty where contours must not say who made them; `title` and `label` name the structure set.
+    """
 
     inputs: tuple[str, ...]
     description: str
     models: str
     made: datetime
+    title: str = DRAFT
+    label: str = LABEL
+
+    @property
+    def of_roi(self) -> str:
+        """What is said of each ROI."""
+        return f"{self.title}. Predicted by {self.models}" if self.models else self.title
 
 
 def write_rtstruct(
@@ -68,10 +78,10 @@ def write_rtstruct(
     made.Modality = "RTSTRUCT"
     made.SeriesInstanceUID = uid(f"{Format.RTSTRUCT.value} series", origin.inputs)
     made.SeriesNumber, made.InstanceNumber = 1, 1
-    made.SeriesDescription = fitting(DRAFT, LONG_STRING)
+    made.SeriesDescription = fitting(origin.title, LONG_STRING)
     made.OperatorsName = ""
-    made.StructureSetLabel = fitting(LABEL, SHORT_STRING)
-    made.StructureSetName = fitting(DRAFT, LONG_STRING)
+    made.StructureSetLabel = fitting(origin.label, SHORT_STRING)
+    made.StructureSetName = fitting(origin.title, LONG_STRING)
     made.StructureSetDescription = origin.description
     made.StructureSetDate, made.StructureSetTime = stamp(origin.made)
     made.ApprovalStatus = "UNAPPROVED"
@@ -114,8 +124,8 @@ def _roi(structure: DicomStructure, number: int, ct: CtSeries, origin: Origin) -
         ROINumber=number,
         ReferencedFrameOfReferenceUID=ct.frame_of_reference_uid,
         ROIName=structure.name,
-        ROIDescription=fitting(f"{DRAFT}. Predicted by {origin.models}", SHORT_TEXT),
-        ROIGenerationAlgorithm="AUTOMATIC",
+        ROIDescription=fitting(origin.of_roi, SHORT_TEXT),
+        ROIGenerationAlgorithm="AUTOMATIC" if origin.models else "",
     )
 
 
@@ -135,7 +145,11 @@ def _contours(
             )
             contour[_CONTOUR_DATA] = _contour_data(polygon, each.z, ct)
             items.append(contour)
-    return _item(ROIDisplayColor=list(structure.colour), ReferencedROINumber=number, ContourSequence=items)
+    made = _item(ROIDisplayColor=list(structure.colour), ReferencedROINumber=number)
+    if items:
+        # The standard has no empty sequence of contours: a ROI without any has no sequence.
+        made.ContourSequence = items
+    return made
 
 
 def _contour_data(polygon: Polygon, z: int, ct: CtSeries) -> Any:
@@ -164,7 +178,10 @@ def _observation(structure: DicomStructure, number: int) -> Dataset:
 
 
 def _coded(code: Code) -> Dataset:
-    return _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
+    item = _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
+    if code.equivalent is not None:
+        item.EquivalentCodeSequence = [_coded(code.equivalent)]
+    return item
 
 
 def _item(**attributes: Any) -> Dataset:

@@ -17,6 +17,7 @@ from nnunet_chordoma.evaluation.report.methods_text import methods_text
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.report.sections.agreement import agreement_section
 from nnunet_chordoma.evaluation.report.sections.comparison import comparison_section
+from nnunet_chordoma.evaluation.report.sections.editing_minutes import editing_minutes_section, usable_model
 from nnunet_chordoma.evaluation.report.sections.ensemble import ensemble_section
 from nnunet_chordoma.evaluation.report.sections.findings import findings_section
 from nnunet_chordoma.evaluation.report.sections.gate import gate_section, read_verdicts
@@ -59,14 +60,16 @@ def write_report(
     comparisons: Sequence[Path] = (),
     weights: Sequence[Path] = (),
     gate: Path | None = None,
+    editing_minutes: Path | None = None,
 ) -> Path:
     """Write `output`/index.html and `output`/tables/; returns the page's path.
 
     `ensembles` names the models that section 3.1's improvements are about, `paper` asks for the published numbers,
     `comparisons` are files of chordoma-eval compare (by default those of these scores beside them), `weights` of
-    chordoma-ensemble fit, `gate` is a folder of verdicts. Everything is made before anything is written, the page comes
-    last. Raises ChordomaError for a bad scores file, an unknown model (`shown_model`, `ensembles`), an image folder
-    that was named and does not serve, a comparison of other scores, or a bad weights file or verdict.
+    chordoma-ensemble fit, `gate` is a folder of verdicts, `editing_minutes` a model of chordoma-eval review-summary.
+    Everything is made before anything is written, the page comes last. Raises ChordomaError for a bad scores file, an
+    unknown model (`shown_model`, `ensembles`), an image folder that was named and does not serve, a comparison of other
+    scores, a bad weights file or verdict, or a model of minutes that is bad or of another label scheme.
     """
     if output.exists() and not output.is_dir():
         raise ChordomaError(f"-o {output}: is a file, expected a folder for the report")
@@ -84,6 +87,7 @@ def write_report(
     fits = [read_fitted_weights(path) for path in weights]
     cases = [case for summary in summaries for case in summary.cases]
     verdicts = read_verdicts(gate, cases) if gate is not None else []
+    minutes = usable_model(editing_minutes, scores, sidecar) if editing_minutes is not None else None
     improvements = improvements_section(summaries, ensembles)
     metrics = [metric_named(key) for key in unique(scores["metric"])]
     text = methods_text(metrics, summaries, sidecar, compared, bool(improvements.tables))
@@ -97,6 +101,7 @@ def write_report(
         pictures_section(gallery),
         volume_section(scores, summaries, shown),
         agreement_section(scores, summaries, shown),
+        *([editing_minutes_section(minutes, scores, summaries)] if minutes is not None else []),
         *([gate_section(verdicts, scores, summaries, sidecar, shown)] if verdicts else []),
         comparison_section(scores_file, first, compared),
         *([ensemble_section(fits, summaries)] if fits else []),

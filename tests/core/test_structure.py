@@ -22,6 +22,8 @@ FOLDERS = {
     "nnunet_chordoma.gate": ROOT / "nnunet_chordoma" / "gate",
     "nnunet_chordoma.demo": ROOT / "nnunet_chordoma" / "demo",
     "nnunet_chordoma.segment": ROOT / "nnunet_chordoma" / "segment",
+    "nnunet_chordoma.viewer": ROOT / "nnunet_chordoma" / "viewer",
+    "nnunet_chordoma.review": ROOT / "nnunet_chordoma" / "review",
     "nnunet_chordoma.ext_trainers": ROOT / "nnunet_chordoma" / "ext_trainers",
 }
 CORE = ROOT / "nnunet_chordoma"
@@ -51,6 +53,8 @@ ALLOWED = {
         "nnunet_chordoma.ensemble",
         "nnunet_chordoma.gate",
     },
+    # It hands out what the stages made and joins what comes back; none of them knows it.
+    "nnunet_chordoma.review": {"nnunet_chordoma.dataset_conversion", "nnunet_chordoma.evaluation"},
 }
 
 

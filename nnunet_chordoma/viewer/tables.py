@@ -1,0 +1,130 @@
+"""What other commands found about the cases: scores.csv, disagreement.csv and the verdicts of the gate."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.verdicts import read_verdict, worst
+from nnunet_chordoma.viewer.contents import Contents, ReviewItem, StructureRow, ViewerCase
+
+VALUES = {"VDSC": "Dice", "volume_prediction": "volume_cm3", "volume_reference": "reference_cm3"}
+"""Metrics of scores.csv that the page shows, and what it calls them."""
+SCORE_COLUMNS = ("model", "case", "structure", "metric", "value")
+DISAGREEMENT_COLUMNS = ("case", "structure", "slices", "slices_voxels")
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Case, structure and metric (as in scores.csv) to value."""
+
+
+def read_scores(path: Path, model: str | None) -> Scores:
+    """Scores of one model; of the only one where `model` is None. Raises ChordomaError if it is not in the file."""
+    models: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for line, row in _rows(path, SCORE_COLUMNS, "chordoma-eval score"):
+        if row["metric"] in VALUES:
+            cases = models.setdefault(row["model"], {})
+            values = cases.setdefault(row["case"], {}).setdefault(row["structure"], {})
+            values[row["metric"]] = _number(row["value"], path, line)
+    if model is None and len(models) == 1:
+        return next(iter(models.values()))
+    if model not in models:
+        raise ChordomaError(
+            f"{path}: no scores of '{model or ''}', only of {', '.join(models) or 'nothing'}; call the folder after "
+            "one of these, as in -m NAME=DIR or -e NAME=DIR"
+        )
+    return models[model]
+
+
+def with_scores(contents: Contents, scores: Scores) -> Contents:
+    """Contents with Dice and volumes per structure, and the cases in the order of their mean Dice, lowest first."""
+    cases = [_scored(case, scores, contents.scheme.structures) for case in contents.cases]
+    return replace(contents, cases=tuple(sorted(cases, key=lambda case: _mean_dice(scores.get(case.name, {})))))
+
+
+def _scored(case: ViewerCase, scores: Scores, structures: Sequence[str]) -> ViewerCase:
+    if case.name not in scores:
+        return case
+    rows = tuple(
+        StructureRow(
+            name,
+            tuple((VALUES[metric], found[metric]) for metric in VALUES if math.isfinite(found.get(metric, math.nan))),
+        )
+        for name in structures
+        if (found := scores[case.name].get(name)) is not None
+    )
+    return replace(case, structures=rows)
+
+
+def _mean_dice(structures: Mapping[str, Mapping[str, float]]) -> float:
+    values = [v["VDSC"] for v in structures.values() if math.isfinite(v.get("VDSC", math.nan))]
+    # Cases without scores come last.
+    return sum(values) / len(values) if values else math.inf
+
+
+def with_disagreement(contents: Contents, path: Path) -> Contents:
+    """Contents with the review lists of disagreement.csv; cases that it lacks keep theirs."""
+    found: dict[str, list[tuple[int, ReviewItem]]] = {}
+    for line, row in _rows(path, DISAGREEMENT_COLUMNS, "chordoma-ensemble predict --disagreement"):
+        if row["structure"] not in contents.scheme.structures:
+            continue
+        slices = [int(_number(text, path, line)) for text in row["slices"].split(";") if text]
+        voxels = [int(_number(text, path, line)) for text in row["slices_voxels"].split(";") if text]
+        if len(slices) != len(voxels):
+            raise ChordomaError(f"{path}, line {line}: {len(slices)} slices, but {len(voxels)} counts; write it again")
+        items = found.setdefault(row["case"], [])
+        for index, count in zip(slices, voxels, strict=True):
+            items.append((count, ReviewItem(index, row["structure"], f"{count} voxels in dispute between models")))
+    cases = []
+    for case in contents.cases:
+        ranked = sorted(found.get(case.name, []), key=lambda pair: -pair[0])
+        cases.append(replace(case, review=tuple(item for _, item in ranked)) if case.name in found else case)
+    return replace(contents, cases=tuple(cases))
+
+
+def with_verdicts(contents: Contents, folder: Path) -> Contents:
+    """Contents with the gate's verdict on each structure: the worst of the checks that end in its name."""
+    return replace(contents, cases=tuple(_judged(case, folder, contents.scheme.structures) for case in contents.cases))
+
+
+def _judged(case: ViewerCase, folder: Path, structures: Sequence[str]) -> ViewerCase:
+    path = folder / f"{case.name}.json"
+    if not path.is_file():
+        return case
+    verdict = read_verdict(path)
+    if verdict.case != case.name:
+        raise ChordomaError(f"{path}: a verdict on '{verdict.case}', expected '{case.name}'; check --verdicts")
+    rows = {row.structure: row for row in case.structures or ()}
+    judged = []
+    for name in structures:
+        levels = [check.level for check in verdict.checks if check.name.endswith(f"/{name}")]
+        row = rows.get(name, StructureRow(name))
+        judged.append(replace(row, verdict=worst(levels).value) if levels else row)
+    return replace(case, structures=tuple(judged))
+
+
+def _rows(path: Path, columns: Sequence[str], command: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and row of a CSV with at least these columns."""
+    if not path.is_file():
+        raise ChordomaError(f"{path}: no such file; write it with {command}")
+    with path.open(newline="", encoding="utf-8") as stream:
+        table = csv.DictReader(stream)
+        missing = [name for name in columns if name not in (table.fieldnames or ())]
+        if missing:
+            raise ChordomaError(
+                f"{path}: expected the columns {', '.join(columns)}, found no {missing[0]}; write it with {command}"
+            )
+        for row in table:
+            if any(row[name] is None for name in columns):
+                raise ChordomaError(f"{path}, line {table.line_num}: too few cells; write it again with {command}")
+            yield table.line_num, row
+
+
+def _number(text: str, path: Path, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ChordomaError(f"{path}, line {line}: expected a number, found '{text[:40]}'; write it again") from None

@@ -1,0 +1,202 @@
+"""The page in a real browser: what is drawn where, the keyboard, no request to elsewhere, a timed rating."""
+
+import pytest
+
+from nnunet_chordoma.colours import STRUCTURE_COLOURS
+from nnunet_chordoma.rating_sheet import Rating, read_sheet, write_sheet
+
+# Centre of a voxel (x, y) of the axial slice in the screenshot: where its crosshair would lie.
+PLACE = """(() => {
+  const box = document.getElementById("image").getBoundingClientRect();
+  const scale = Math.min(box.width / 80, box.height / 64);
+  return [box.left + box.width / 2, box.top + box.height / 2, scale];
+})()"""
+
+
+class Page:
+    def __init__(self, browser):
+        self.browser = browser
+
+    def at(self, x, y):
+        """Colour at a voxel (x, y): 2 mm each of 80 x 64 mm, the patient's right (low x) on the left, front on top."""
+        left, top, scale = self.browser.js(PLACE)
+        pixels = self.browser.pixels()
+        return pixels[round(top + (2 * y + 1 - 32) * scale), round(left + (2 * x + 1 - 40) * scale)]
+
+    def text(self, name):
+        return self.browser.js(f"document.getElementById('{name}').textContent")
+
+    def settled(self, expression):
+        self.browser.wait(expression)
+        # Two frames later it is on the screen.
+        self.browser.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.fixture(scope="module")
+def opened(browser, serve, tmp_path_factory, add_case, make_contents):
+    folder = tmp_path_factory.mktemp("page")
+    add_case(folder)
+    server = serve(make_contents(folder))
+    browser.open(server.url)
+    return Page(browser), server
+
+
+@pytest.fixture
+def page(opened):
+    """The page at slice 7 with the reference and the ensemble as contours and all structures shown."""
+    page, _ = opened
+    browser = page.browser
+    for name in (".layer select", "#structures tbody input"):
+        browser.js(
+            f"document.querySelectorAll('{name}').forEach(e => {{ const was = e.type === 'checkbox' ? !e.checked : "
+            "e.value !== 'contour'; if (was && !e.ariaLabel.includes('body')) { e.type === 'checkbox' ? e.click() : "
+            "(e.value = 'contour', e.dispatchEvent(new Event('change'))); } })"
+        )
+    browser.js("[...document.querySelectorAll('#views button')].find(b => b.textContent === 'axial').click()")
+    go_to(page, 7)
+    return page
+
+
+def go_to(page, slice_index):
+    # The address follows the page a little later; setting it to what it still is would tell the page nothing.
+    page.browser.js(f"location.hash = ''; location.hash = '#case=case_1&slice={slice_index}'")
+    page.settled(f"document.getElementById('slice').textContent.startsWith('slice {slice_index} ')")
+
+
+def rgb(structure):
+    return [int(STRUCTURE_COLOURS[structure][i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def is_grey(colour):
+    return max(colour) - min(colour) <= 2
+
+
+def test_the_page_loads_and_asks_no_one_else(opened):
+    page, server = opened
+    assert page.browser.js("document.body.dataset.state") == "ready"
+    assert page.text("problem") == ""
+    assert page.browser.complaints == []
+    asked = [url for url in page.browser.requests if not url.startswith(("data:", "blob:", "about:"))]
+    assert len(asked) > 10
+    assert all(url.startswith(server.url) for url in asked), asked
+
+
+def test_the_policy_lets_no_request_out(opened):
+    page, _ = opened
+    assert page.browser.js("fetch('http://127.0.0.1:9/').then(() => 'out', error => error.name)") == "TypeError"
+    assert any("Content Security Policy" in str(each) for each in page.browser.complaints)
+
+
+def test_the_ct_is_grey_and_the_fill_has_the_colour_of_its_structure(page):
+    # Soft tissue of 40 HU in the window -160 to 240 is half of 255, air is black.
+    assert is_grey(page.at(20, 15))
+    assert abs(page.at(20, 15)[0] - 128) <= 2
+    assert page.at(1, 1).max() <= 2
+    page.browser.key("c")
+    page.settled("document.querySelector('.layer select').value === 'fill'")
+    # Slice 7: both sets agree, each 0.45 over what is below.
+    share = 1 - 0.55**2
+    expected = [share * c + (1 - share) * 128 for c in rgb("gtv")]
+    assert abs(page.at(16, 13) - expected).max() <= 6
+    muscle = [share * c + (1 - share) * 128 for c in rgb("gluteus_maximus")]
+    assert abs(page.at(7, 24) - muscle).max() <= 6
+    assert is_grey(page.at(30, 24))
+
+
+def test_a_contour_runs_along_the_border_and_nowhere_else(page):
+    left, top, scale = page.browser.js(PLACE)
+    pixels = page.browser.pixels()
+    # The tumour's first voxel along x is 14, so its border lies at 28 mm, 12 mm left of the middle.
+    row, border = round(top + (2 * 16 + 1 - 32) * scale), round(left + (2 * 14 - 40) * scale)
+    near = pixels[row, border - 2 : border + 3]
+    assert abs(near - rgb("gtv")).max(axis=1).min() <= 60
+    inside = pixels[row, round(left + (2 * 16 - 40) * scale) : round(left + (2 * 18 - 40) * scale)]
+    assert all(is_grey(colour) for colour in inside)
+
+
+def test_a_structure_is_switched_off_and_on(page):
+    page.browser.key("c")
+    page.settled("document.querySelector('.layer select').value === 'fill'")
+    assert not is_grey(page.at(16, 13))
+    # body is 1, the tumour 2.
+    page.browser.key("2")
+    page.settled("!document.querySelector('[aria-label=\"Show gtv\"]').checked")
+    assert is_grey(page.at(16, 13))
+    assert not is_grey(page.at(7, 24))
+    page.browser.key("2")
+    page.settled("document.querySelector('[aria-label=\"Show gtv\"]').checked")
+    assert not is_grey(page.at(16, 13))
+
+
+def test_arrow_keys_move(page):
+    page.browser.key("c")
+    page.browser.key("ArrowUp")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 8 ')")
+    assert not is_grey(page.at(7, 24))
+    # The muscle ends with slice 8.
+    page.browser.key("ArrowUp")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 9 ')")
+    assert is_grey(page.at(7, 24))
+    page.browser.key("ArrowDown")
+    page.browser.key("ArrowDown")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 7 ')")
+    assert "HU" in page.text("value")
+
+
+def test_the_review_list_leads_to_the_worst_slices(page):
+    items = page.browser.js("[...document.querySelectorAll('#review button')].map(b => b.textContent)")
+    # Six slices from 9 on differ by 2 x 2 x 8 voxels of 0.04 cm2; three are listed, muscles agree.
+    assert items == [f"gtv, slice {i}ensemble and reference differ, 1.3 cm²" for i in (9, 10, 11)]
+    page.browser.js("document.querySelectorAll('#review button')[0].click()")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 9 ')")
+    page.browser.key("ArrowRight")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 10 ')")
+    page.browser.key("ArrowLeft")
+    page.settled("document.getElementById('slice').textContent.startsWith('slice 9 ')")
+
+
+def test_other_views_show_the_same_structures(page):
+    page.browser.key("c")
+    for view in ("coronal", "sagittal", "planes", "3D"):
+        page.browser.js(
+            f"[...document.querySelectorAll('#views button')].find(b => b.textContent === '{view}').click()"
+        )
+        page.settled(f"document.querySelector('#views [aria-pressed=true]').textContent === '{view}'")
+        stage = page.browser.pixels()[60:700, 260:960]
+        reddish = (stage[..., 0] > stage[..., 1] + 60) & (stage[..., 0] > stage[..., 2] + 60)
+        assert reddish.sum() > 200, view
+
+
+def test_typing_is_no_command(page):
+    page.browser.js("document.getElementById('level').focus()")
+    page.browser.key("2")
+    assert page.browser.js("document.querySelector('[aria-label=\"Show gtv\"]').checked")
+    page.browser.js("document.activeElement.blur()")
+
+
+def test_a_rating_is_timed_into_the_sheet(browser, serve, tmp_path, add_case, make_contents):
+    sheet = tmp_path / "ratings.csv"
+    write_sheet(sheet, [Rating("case_1", contours, "gtv") for contours in ("A", "B")])
+    add_case(tmp_path)
+    contents = make_contents(tmp_path, sheet=sheet, roles=("blinded", "blinded"))
+    browser.open(serve(contents).url)
+    page = Page(browser)
+    assert page.text("rated") == "0 of 2 rated"
+    assert browser.js("[...document.querySelectorAll('.layer input[type=checkbox]')].map(e => e.checked)") == [
+        True,
+        False,
+    ]
+    browser.js("document.querySelector('[aria-label^=\"Start the clock\"]').click()")
+    browser.wait("document.querySelector('.running-clock')")
+    browser.wait("document.querySelector('.running-clock').textContent >= '0:01'")
+    browser.js("document.querySelector('[aria-label^=\"Pause the clock\"]').click()")
+    browser.wait("document.getElementById('rated').textContent === '1 of 2 rated'")
+    rated, other = read_sheet(sheet)
+    assert 0.01 <= rated.minutes <= 2
+    assert other.minutes is None
+    typed = "const e = document.querySelector('[aria-label^=\"Comments on\"]'); e.value = 'edge, left';"
+    browser.js(f"{{ {typed} e.dispatchEvent(new Event('change')); }}")
+    browser.wait("document.querySelector('[aria-label^=\"Comments on\"]').value === 'edge, left'")
+    browser.open(browser.js("location.href.split('#')[0]"))
+    assert page.text("rated") == "1 of 2 rated"
+    assert read_sheet(sheet)[0].comments == "edge, left"
