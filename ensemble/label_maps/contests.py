@@ -26,6 +26,12 @@ CONTEST_VOXELS = 1 << 16
 """A contest is closed when it has this many voxels: few enough that threads can share the work."""
 
 
+ROWS_IN_MEMORY_BYTES = 400_000_000
+"""Of cases whose probabilities are on disk: contenders' probabilities that stay in memory all the same."""
+
+TYPICAL_CONTENDERS = 2.2
+
+
 class Rows(Protocol):
     """Probabilities (contender, voxel) of each model."""
 
@@ -50,8 +56,17 @@ class Contest:
     def voxels(self) -> int:
         return int(self.reference.size)
 
+    def subset(self, voxels: NDArray[np.intp], models: int) -> Contest:
+        """Some of the voxels, in memory."""
+        rows = np.empty((models, len(self.codes), voxels.size), dtype=np.float32)
+        for model in range(models):
+            np.take(self.rows[model], voxels, axis=1, out=rows[model])
+        return Contest(self.codes[:, voxels], self.reference[voxels], self.size, rows)
+
     def scores(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums (contender, voxel) of factor (model,) times probability, in the arithmetic of `weighted_sum`."""
+        if isinstance(self.rows, np.ndarray):
+            return kernels().weigh(self.rows, factors)
         total = np.zeros(self.codes.shape)
         for model in np.flatnonzero(factors):
             kernels().add_scaled(total, self.rows[int(model)], float(factors[model]))
@@ -87,6 +102,11 @@ class CaseContests:
         return sum(contest.voxels for contest in self.contests)
 
     @property
+    def bytes_in_memory(self) -> int:
+        """Of the contenders' probabilities."""
+        return sum(contest.rows.nbytes for contest in self.contests if isinstance(contest.rows, np.ndarray))
+
+    @property
     def contested_reference(self) -> NDArray[np.int64]:
         """Reference voxels (label,) in the contests."""
         labels = self.settled_reference.size
@@ -106,7 +126,7 @@ class CaseContests:
         begin = 0
         for contest in self.contests:
             first, last = np.searchsorted(drawn, (begin, begin + contest.voxels))
-            chosen.append(_subset(contest, drawn[first:last] - begin, len(self.checksums)))
+            chosen.append(contest.subset(drawn[first:last] - begin, len(self.checksums)))
             begin += contest.voxels
         return CaseContests(merged(chosen), self.settled, self.settled_reference, self.checksums)
 
@@ -114,8 +134,8 @@ class CaseContests:
 def contests_of(case: CompressedCase) -> CaseContests:
     """Contests of a case: made once, and kept for as long as the case is.
 
-    Where the case's probabilities are in memory so are those of the contenders, else they go to a temporary file
-    beside them.
+    Where the case's probabilities are in memory so are those of the contenders. Else they are as long as all of them
+    together take little memory; those of further cases go to a temporary file beside the probabilities.
     """
     key = id(case)
     if key not in _KNOWN:
@@ -144,15 +164,12 @@ def merged(contests: list[Contest]) -> tuple[Contest, ...]:
     return tuple(found)
 
 
-def _subset(contest: Contest, voxels: NDArray[np.intp], models: int) -> Contest:
-    rows = np.stack([contest.rows[model][:, voxels] for model in range(models)])
-    return Contest(contest.codes[:, voxels], contest.reference[voxels], contest.size, rows)
-
-
 def _contests(case: CompressedCase) -> CaseContests:
     models, labels = case.probabilities.shape[:2]
     # Beside the probabilities, where there is room for them: the usual folder for temporary files may be in memory.
-    file = None if isinstance(case.probabilities, np.ndarray) else RowFile(case.probabilities.path.parent)
+    file = None
+    if not isinstance(case.probabilities, np.ndarray) and not _fits_in_memory(case):
+        file = RowFile(case.probabilities.path.parent)
     settled = np.zeros(2 * labels, dtype=np.int64)
     settled[RIGHT::2] = case.agreed_intersection
     settled[WRONG::2] = case.agreed_predicted - case.agreed_intersection
@@ -169,6 +186,12 @@ def _contests(case: CompressedCase) -> CaseContests:
         rows: Rows = values if file is None else file.append(values)
         contests.append(Contest(contest.codes, contest.reference, contest.size, rows))
     return CaseContests(tuple(contests), settled, settled_reference, tuple(checksums))
+
+
+def _fits_in_memory(case: CompressedCase) -> bool:
+    held = sum(known.bytes_in_memory for _, known in list(_KNOWN.values()))
+    value_bytes = TYPICAL_CONTENDERS * np.dtype(np.float32).itemsize
+    return bool(held + case.probabilities.shape[0] * case.disagreeing * value_bytes <= ROWS_IN_MEMORY_BYTES)
 
 
 def _gathered(case: CompressedCase) -> Iterator[Contest]:

@@ -34,6 +34,9 @@ class Kernels(Protocol):
     def add_scaled(self, total: NDArray[np.float64], values: NDArray[np.float32], factor: float) -> None:
         """Add factor times values to total, both (contender, voxel), in double precision."""
 
+    def weigh(self, rows: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums (contender, voxel) of factor (model,) times values (model, contender, voxel), as by `add_scaled`."""
+
     def count(self, scores: Scores, codes: NDArray[np.int32], tolerance: float, size: int) -> NDArray[np.int64]:
         """Voxels (code,) by the code of the first contender whose score is within `tolerance` of the highest."""
 

@@ -10,7 +10,10 @@ from nnunet_chordoma.ensemble.label_maps.soften_numba import gather, pull, softe
 from nnunet_chordoma.ensemble.label_maps.trace_numba import trace
 from nnunet_chordoma.ensemble.label_maps.walk_numba import walk
 
-__all__ = ["add_scaled", "contenders", "count", "count_many", "gather", "pull", "soften", "trace", "walk"]
+__all__ = ["add_scaled", "contenders", "count", "count_many", "gather", "pull", "soften", "trace", "walk", "weigh"]
+
+TILE = 1024
+"""Voxels handled at a time: their sums stay in the processor's first cache."""
 
 ENSEMBLES = 256
 """Weight vectors handled at a time: their scores stay in the processor's first cache."""
@@ -21,31 +24,43 @@ def contenders(values: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
     models, labels, voxels = values.shape
     least = np.float32(margin)
     found = np.zeros((labels, voxels), dtype=np.bool_)
-    lowest = np.empty(labels, dtype=np.float32)
-    highest = np.empty(labels, dtype=np.float32)
-    for v in range(voxels):
-        sure = np.float32(0)
+    lowest = np.empty((labels, TILE), dtype=np.float32)
+    highest = np.empty((labels, TILE), dtype=np.float32)
+    for begin in range(0, voxels, TILE):
+        width = min(TILE, voxels - begin)
         for label in range(labels):
-            lowest[label] = highest[label] = values[0, label, v]
+            low, high = lowest[label], highest[label]
+            low[:width] = values[0, label, begin : begin + width]
+            high[:width] = low[:width]
             for model in range(1, models):
-                lowest[label] = min(lowest[label], values[model, label, v])
-                highest[label] = max(highest[label], values[model, label, v])
-            sure = max(sure, lowest[label])
-        for label in range(labels):
-            # Most labels lose to the one of the highest minimum; twice the margin covers rounding.
-            if sure - highest[label] > np.float32(2) * least:
-                continue
-            beaten = False
-            for other in range(labels):
-                beaten = other != label
-                for model in range(models):
-                    if not values[model, other, v] - values[model, label, v] > least:
-                        beaten = False
-                        break
-                if beaten:
-                    break
-            found[label, v] = not beaten
+                mine = values[model, label, begin : begin + width]
+                for v in range(width):
+                    low[v] = min(low[v], mine[v])
+                    high[v] = max(high[v], mine[v])
+        for v in range(width):
+            sure = np.float32(0)
+            for label in range(labels):
+                sure = max(sure, lowest[label, v])
+            for label in range(labels):
+                # Most labels lose to the one of the highest minimum; twice the margin covers rounding.
+                if sure - highest[label, v] <= np.float32(2) * least:
+                    found[label, begin + v] = not _is_beaten(values, label, begin + v, least)
     return found
+
+
+@compiled
+def _is_beaten(values: NDArray[np.float32], label: int, v: int, least: np.float32) -> bool:
+    """Whether some other label is higher by more than `least` in every model."""
+    models, labels = values.shape[:2]
+    for other in range(labels):
+        beaten = other != label
+        for model in range(models):
+            if not values[model, other, v] - values[model, label, v] > least:
+                beaten = False
+                break
+        if beaten:
+            return True
+    return False
 
 
 @compiled
@@ -53,6 +68,22 @@ def add_scaled(total: NDArray[np.float64], values: NDArray[np.float32], factor: 
     for j in range(values.shape[0]):
         for v in range(values.shape[1]):
             total[j, v] += factor * np.float64(values[j, v])
+
+
+@compiled
+def weigh(rows: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    used = np.flatnonzero(factors)
+    rivals, voxels = rows.shape[1:]
+    total = np.zeros((rivals, voxels))
+    for begin in range(0, voxels, TILE):
+        end = min(begin + TILE, voxels)
+        for j in range(rivals):
+            mine = total[j, begin:end]
+            for model in used:
+                factor, values = factors[model], rows[model, j, begin:end]
+                for v in range(mine.size):
+                    mine[v] += factor * np.float64(values[v])
+    return total
 
 
 @compiled

@@ -24,6 +24,13 @@ def add_scaled(total: NDArray[np.float64], values: NDArray[np.float32], factor: 
         total[label] += factor * values[label].astype(np.float64)
 
 
+def weigh(rows: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = np.zeros(rows.shape[1:])
+    for model in np.flatnonzero(factors):
+        add_scaled(total, rows[model], float(factors[model]))
+    return total
+
+
 def count(
     scores: NDArray[np.float32] | NDArray[np.float64], codes: NDArray[np.int32], tolerance: float, size: int
 ) -> NDArray[np.int64]:

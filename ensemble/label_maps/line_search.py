@@ -27,19 +27,13 @@ class LineOptimum:
     value: float
 
 
-def feasible(weights: NDArray[np.float64], direction: NDArray[np.float64]) -> tuple[float, float]:
-    """Lowest and highest t for which no entry of weights + t direction is negative."""
-    down, up = direction < 0, direction > 0
-    return float(np.max(-weights[up] / direction[up])), float(np.min(-weights[down] / direction[down]))
-
-
 def search_line(tally: Tally, point: Point, direction: NDArray[np.float64]) -> LineOptimum | None:
-    """Best point of the line weights + t direction inside the simplex; None if the line has no length there.
+    """Best point of the line weights + t direction within the tally's limits; None if the line has no length there.
 
     The entries of `direction` (model,) sum to 0 and their largest magnitude is 1. Of equally good intervals the
     one whose middle is nearest to uniform weights is taken.
     """
-    low, high = feasible(point.weights, direction)
+    low, high = tally.limits(point.weights, direction)
     if high - low <= SHORTEST_INTERVAL:
         return None
     values, begin, end = tally.along(point, direction, low, high)

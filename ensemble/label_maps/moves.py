@@ -31,9 +31,6 @@ NEARBY = TEMPERATURES[2:]
 DIRECTION_STEPS = 64
 """Directions are rounded to this many steps, so that the rounding of long sums does not decide where they lead."""
 
-KICKS = (-2.5, -1.5)
-"""Powers of ten between which the size of a random step away from a summit is drawn."""
-
 FRUITLESS_LINES = 2
 """After so many random lines without gain a search away from a summit is given up."""
 
@@ -45,6 +42,9 @@ FRUITLESS_KICKS, WORTHWHILE = 20, 1e-6
 
 PROBES, PROBE_SIZES = 2000, (-4.0, -1.0)
 """Points looked at near a summit, and powers of ten between which their distances are drawn."""
+
+PROBE_RADII = (0.003, 0.03)
+"""Distances within which such points are counted on few voxels."""
 
 Weights = NDArray[np.float64]
 
@@ -61,6 +61,7 @@ class Moves:
         self.order = list(order)
         self.least_gain = least_gain
         self.lines = 0
+        self._searched: tuple[Point | None, dict[bytes, LineOptimum | None]] = (None, {})
         self.pairs = [_pair(tally.models, i, j) for i, j in combinations(self.order, 2)]
 
     def ascend(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights] = ()) -> Point:
@@ -70,7 +71,7 @@ class Moves:
         """
         while True:
             point = self.ascend_pairs(self.slide(point))
-            further, _ = self.improve(point, self._further_directions(point, rng, landmarks))
+            further, _ = self.improve(point, self.further(point, rng, landmarks))
             if further.value <= point.value + self.least_gain:
                 return further
             point = further
@@ -110,11 +111,11 @@ class Moves:
             else:
                 return point
 
-    def refine(self, point: Point, rng: np.random.Generator) -> Point:
+    def refine(self, point: Point, rng: np.random.Generator, sizes: tuple[float, float]) -> Point:
         """Look for higher summits nearby: step away at random, climb another way, and if that is higher along pairs.
 
-        The objective is rough at close range: summits that no pair leads away from stand side by side. At last
-        many points around are looked at, until none is higher.
+        The objective is rough at close range: summits that no pair leads away from stand side by side. `sizes` are
+        the powers of ten between which the size of a step is drawn.
         """
         models = self.tally.models
         if models == 2:  # the pair is the whole simplex
@@ -122,7 +123,7 @@ class Moves:
         every = max(1, round(SLOPE_MODELS / models))
         fruitless = turn = 0
         while fruitless < FRUITLESS_KICKS:
-            kicked = self.tally.point(self._nearby(point.weights, KICKS, rng))
+            kicked = self.tally.point(self._nearby(point.weights, sizes, rng))
             turn += 1
             fruitless += 1
             reached = self._wander(kicked, rng) if turn % every else self.slide(kicked, NEARBY)
@@ -130,9 +131,19 @@ class Moves:
                 before, point = point, self.ascend_pairs(reached)
                 if point.value > before.value + WORTHWHILE:
                     fruitless = 0
+        return point
+
+    def probe(self, point: Point, rng: np.random.Generator) -> Point:
+        """Look at many points around, and climb from the best of them, until none is higher."""
         while True:
             places = np.stack([self._nearby(point.weights, PROBE_SIZES, rng) for _ in range(PROBES)])
-            values = self.tally.values(places)
+            away = np.abs(places - point.weights).sum(axis=1)
+            values = np.full(PROBES, -np.inf)
+            for nearest, farthest in zip((0.0, *PROBE_RADII), (*PROBE_RADII, np.inf), strict=True):
+                chosen = (away > nearest) & (away <= farthest)
+                # Where points are near, few voxels can differ.
+                tally = self.tally if farthest == np.inf else self.tally.near(point, farthest)
+                values[chosen] = tally.values(places[chosen])
             if values.max() <= point.value + IMPROVEMENT:
                 return point
             point = self.ascend_pairs(self.tally.point(places[values.argmax()]))
@@ -140,6 +151,13 @@ class Moves:
     def _nearby(self, weights: Weights, sizes: tuple[float, float], rng: np.random.Generator) -> Weights:
         step = self.reordered(rng.normal(size=weights.size)) * 10 ** rng.uniform(*sizes)
         moved = np.maximum(weights + step, 0)
+        direction = moved / moved.sum() - weights
+        largest = np.abs(direction).max()
+        if not largest > 0:
+            return weights
+        # No farther than the tally goes.
+        length = min(largest, self.tally.limits(weights, direction / largest)[1])
+        moved = np.maximum(weights + length * direction / largest, 0)
         return np.asarray(moved / moved.sum())
 
     def _wander(self, point: Point, rng: np.random.Generator) -> Point:
@@ -202,13 +220,17 @@ class Moves:
         return placed
 
     def _search(self, point: Point, direction: Weights) -> LineOptimum | None:
-        optimum = search_line(self.tally, point, direction)
-        self.lines += optimum is not None
-        return optimum
+        """Best point of a line through `point`; those of the latest point are remembered."""
+        if self._searched[0] is not point:
+            self._searched = (point, {})
+        known = self._searched[1]
+        key = direction.tobytes()
+        if key not in known:
+            known[key] = search_line(self.tally, point, direction)
+            self.lines += known[key] is not None
+        return known[key]
 
-    def _further_directions(
-        self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights]
-    ) -> Iterator[Weights]:
+    def further(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights]) -> Iterator[Weights]:
         models = self.tally.models
         if models == 2:  # the pair is the whole simplex
             return

@@ -13,6 +13,9 @@ from nnunet_chordoma.ensemble.label_maps.kernels_numpy import CERTAIN
 def soften(scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, size: int) -> NDArray[np.float64]:
     rivals, voxels = codes.shape
     found = np.zeros(size)
+    if rivals == 2:
+        _soften_two(scores, codes, temperature, found)
+        return found
     shares = np.empty(rivals)
     for v in range(voxels):
         winner = _share(scores, v, temperature, shares)
@@ -31,6 +34,9 @@ def pull(
     rivals, voxels = codes.shape
     chosen = np.empty(voxels, dtype=np.int64)
     factors = np.empty((rivals, voxels))
+    if rivals == 2:
+        at = _pull_two(scores, codes, temperature, worth, chosen, factors)
+        return chosen[:at].copy(), factors[:, :at].copy()
     shares = np.empty(rivals)
     at = 0
     for v in range(voxels):
@@ -53,6 +59,45 @@ def gather(values: NDArray[np.float32], voxels: NDArray[np.int64], factors: NDAr
         for at in range(voxels.size):
             total += np.float64(values[j, voxels[at]]) * factors[j, at]
     return total
+
+
+@compiled
+def _soften_two(
+    scores: NDArray[np.float64], codes: NDArray[np.int32], temperature: float, found: NDArray[np.float64]
+) -> None:
+    """`soften` of voxels with two contenders, nearly all."""
+    for v in range(codes.shape[1]):
+        lead = scores[0, v] - scores[1, v]
+        first, second = (codes[0, v], codes[1, v]) if lead >= 0 else (codes[1, v], codes[0, v])
+        if abs(lead) > CERTAIN * temperature:
+            found[first] += 1
+            continue
+        share = 1 / (1 + np.exp(-abs(lead) / temperature))
+        found[first] += share
+        found[second] += 1 - share
+
+
+@compiled
+def _pull_two(
+    scores: NDArray[np.float64],
+    codes: NDArray[np.int32],
+    temperature: float,
+    worth: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    factors: NDArray[np.float64],
+) -> int:
+    """`pull` at voxels with two contenders, nearly all; returns how many voxels were chosen."""
+    at = 0
+    for v in range(codes.shape[1]):
+        lead = abs(scores[0, v] - scores[1, v])
+        if lead > CERTAIN * temperature:
+            continue
+        share = 1 / (1 + np.exp(-lead / temperature))
+        chosen[at] = v
+        factors[0, at] = share * (1 - share) * (worth[codes[0, v]] - worth[codes[1, v]]) / temperature
+        factors[1, at] = -factors[0, at]
+        at += 1
+    return at
 
 
 @compiled

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, Moves, from_uniform
+from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, IMPROVEMENT, NEARBY, Moves, from_uniform
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, threads
 
@@ -38,6 +38,12 @@ ROUGH_GAIN = 1e-3
 
 FINALISTS = 3
 """Places found from the starts that are followed on all voxels."""
+
+RADIUS = 0.2
+"""Of the regions in which places are followed to the top, on all voxels that may change their label there."""
+
+SUMMITS = ((0.1, (-2.3, -1.5)), (0.03, (-3.0, -2.2)))
+"""Regions in which higher summits are looked for at last: radius, and powers of ten between which steps are drawn."""
 
 SUM_TOLERANCE = 1e-6
 
@@ -141,10 +147,42 @@ class _Search:
             point = self.full.point(place)
             # The last is the best of the starts, followed only if exploration led astray from it.
             if index < len(finalists) or point.value > _best(ends).value:
-                ends.append(self.moves.ascend(point, self._random(index), finalists))
+                ends.append(self.climb(point))
             if index == len(finalists):
-                ends.append(self.moves.refine(_best(ends), self._random(index)))
+                ends.append(self.refined(_best(ends), self._random(index), finalists))
         return _best(ends)
+
+    def climb(self, point: Point) -> Point:
+        """Follow slopes uphill from region to region, until one has the summit well inside."""
+        while True:
+            moves = self._around(point, RADIUS)
+            reached = moves.slide(moves.tally.point(point.weights), NEARBY)
+            self._lines_explored += moves.lines
+            last = _distance(reached.weights, point.weights) < RADIUS / 2
+            point = self.full.point(reached.weights)
+            if last:
+                return point
+
+    def refined(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights]) -> Point:
+        """The highest summit nearby, from which no line tried on all voxels leads higher."""
+        while True:
+            for radius, sizes in SUMMITS:
+                moves = self._around(point, radius)
+                reached = moves.refine(moves.tally.point(point.weights), rng, sizes)
+                if radius == SUMMITS[-1][0]:
+                    reached = moves.probe(reached, rng)
+                point = self.full.point(reached.weights)
+                self._lines_explored += moves.lines
+            summit = point
+            point, _ = self.moves.improve(summit, self.moves.further(summit, rng, landmarks))
+            point = self.moves.ascend_pairs(point)
+            if point.value <= summit.value + IMPROVEMENT:
+                return point
+            point = self.climb(point)
+
+    def _around(self, point: Point, radius: float) -> Moves:
+        """Moves in the region around a point, on the voxels that matter there."""
+        return Moves(self.full.near(point, radius), self.moves.order)
 
     def settle(self, best: Point) -> tuple[Point, bool]:
         """Make weights simple where that costs nothing, and climb on until no pair improves.
@@ -210,6 +248,10 @@ def _best(points: Sequence[Point]) -> Point:
         ):
             best = point
     return best
+
+
+def _distance(weights: Weights, other: Weights) -> float:
+    return float(np.abs(weights - other).sum())
 
 
 def _distinct(places: Iterable[Weights]) -> list[Weights]:

@@ -16,12 +16,16 @@ from nnunet_chordoma.ensemble.combination import TIE_TOLERANCE
 from nnunet_chordoma.ensemble.label_maps.contests import Contest, contests_of, merged
 from nnunet_chordoma.ensemble.label_maps.kernels import Events, Intervals, kernels
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.region import Region, undecided
 from nnunet_chordoma.ensemble.label_maps.scoring import Scoring
 
 SHORTEST_INTERVAL = 1e-9
 """Shorter intervals are passed over: weights rounded to double precision could not be trusted to stay inside."""
 
 ENSEMBLES_AT_A_TIME = 2048
+REGION_VOXELS = 1 << 15
+"""Of a contest in a region, so that threads can share the work."""
+
 MOST_THREADS = 16
 
 Weights = NDArray[np.float64]
@@ -59,7 +63,8 @@ class Tally:
     """An objective, or an estimate of it from a sample of the voxels, ready to be counted.
 
     `contests` come with the first code of their case; `settled` (cell,) are the counts of all other voxels.
-    `checksums` (model,) tell models by what they predict. Without `executor` one thread does the work.
+    `checksums` (model,) tell models by what they predict. Without `executor` one thread does the work. With `region`
+    the counts hold for weights in it only.
     """
 
     models: int
@@ -68,6 +73,7 @@ class Tally:
     settled: NDArray[np.int64]
     checksums: tuple[tuple[int, ...], ...]
     executor: Executor | None = None
+    region: Region | None = None
 
     @classmethod
     def full(cls, objective: LabelMapIoU, executor: Executor | None = None) -> Tally:
@@ -84,7 +90,7 @@ class Tally:
         codes = 2 * objective.labels
         contests: list[tuple[int, Contest]] = []
         references, one_in, settled = [], [], []
-        cases = [contests_of(case) for case in objective.cases]
+        cases = list((map if executor is None else executor.map)(contests_of, objective.cases))
         for index, (whole, repeats) in enumerate(zip(cases, objective.repeats, strict=True)):
             every = 1 if per_case is None else max(1, -(-whole.voxels // per_case))
             case = whole if every == 1 else whole.sampled(every, seed)
@@ -109,6 +115,38 @@ class Tally:
     @property
     def voxels(self) -> int:
         return sum(contest.voxels for _, contest in self.contests)
+
+    def near(self, point: Point, radius: float) -> Tally:
+        """The same for weights whose differences from those of `point` sum to at most `radius`, in magnitude.
+
+        Voxels that have one label in all of the region become counts; those left are few, and kept in memory. A
+        region in a region ends where that one does.
+        """
+        if self.region is not None:
+            radius = max(0.0, min(radius, self.region.radius - self.region.distance(point.weights)))
+
+        def one(index: int) -> tuple[Contest, NDArray[np.int64]]:
+            contest = self.contests[index][1]
+            rows = (contest.rows[model] for model in range(self.models))
+            open_, winner = undecided(point.scores[index], rows, radius)
+            decided = ~open_
+            codes = contest.codes[winner[decided], np.flatnonzero(decided)]
+            return contest.subset(np.flatnonzero(open_), self.models), np.bincount(codes, minlength=contest.size)
+
+        found = self._each(one)
+        settled = self._cells([counts for _, counts in found], np.int64)
+        contests = [(first, contest) for (first, _), (contest, _) in zip(self.contests, found, strict=True)]
+        region = Region(point.weights, radius)
+        parts = [part for contest in _joined(contests) for part in _parts(contest, self.models)]
+        return replace(self, contests=tuple(parts), settled=settled, region=region)
+
+    def limits(self, weights: Weights, direction: Weights) -> tuple[float, float]:
+        """Lowest and highest t for which weights + t direction are on the simplex and in the region, if there is one."""
+        low, high = feasible(weights, direction)
+        if self.region is None:
+            return low, high
+        first, last = self.region.limits(weights, direction)
+        return max(low, first), min(high, last)
 
     def point(self, weights: Weights) -> Point:
         """Scores and objective at weights (model,)."""
@@ -206,6 +244,12 @@ class Tally:
         return list(self.executor.map(function, indices))
 
 
+def feasible(weights: Weights, direction: Weights) -> tuple[float, float]:
+    """Lowest and highest t for which no entry of weights + t direction is negative."""
+    down, up = direction < 0, direction > 0
+    return float(np.max(-weights[up] / direction[up])), float(np.min(-weights[down] / direction[down]))
+
+
 def objective_values(objective: LabelMapIoU, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """`LabelMapIoU.value` (ensemble,) of many weight vectors (ensemble, model), equal to the last bit."""
     with threads() as executor:
@@ -217,3 +261,12 @@ def _joined(contests: list[tuple[int, Contest]]) -> list[tuple[int, Contest]]:
     size = max((first + contest.size for first, contest in contests), default=0)
     own = [replace(contest, codes=contest.codes + np.int32(first), size=size) for first, contest in contests]
     return [(0, contest) for contest in merged(own)]
+
+
+def _parts(joined: tuple[int, Contest], models: int) -> list[tuple[int, Contest]]:
+    """A contest in pieces that threads can share."""
+    first, contest = joined
+    pieces = range(0, contest.voxels, REGION_VOXELS)
+    if len(pieces) < 2:
+        return [joined]
+    return [(first, contest.subset(np.arange(at, min(at + REGION_VOXELS, contest.voxels)), models)) for at in pieces]

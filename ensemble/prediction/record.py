@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nnunet_chordoma.ensemble.prediction.common_images import common_images
 from nnunet_chordoma.ensemble.prediction.fusion import Rule
 from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, sha256, write_document, write_text
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.predicted_from import IMAGES
 from nnunet_chordoma.probabilities import ProbabilityMaps
 
 FILE_NAME = "ensemble.json"
@@ -40,25 +42,31 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What one predicted case is made of: rule, all weights, and the files of the models with one above zero."""
+    """What one predicted case is made of: rule, all weights, and the files of the models with one above zero.
+
+    `images` are the SHA-256 of the image files that these models predicted, empty where no record beside them tells.
+    """
 
     rule: Rule
     weights: EnsembleWeights
     probabilities: tuple[tuple[str, Fingerprint], ...]
     grid: Fingerprint
+    images: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rule: Rule, weights: EnsembleWeights, maps: Sequence[ProbabilityMaps]) -> CaseRecord:
+        """Raises ChordomaError if two models predicted different images."""
         files = tuple((each.model, Fingerprint.of(each.npz)) for each in maps)
-        return cls(rule, weights, files, Fingerprint.of(maps[0].label_map))
+        return cls(rule, weights, files, Fingerprint.of(maps[0].label_map), common_images(maps))
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        content: dict[str, Any] = {
             "rule": self.rule.value,
             "weights": dict(self.weights.items()),
             "probabilities": {model: asdict(fingerprint) for model, fingerprint in self.probabilities},
             "grid": asdict(self.grid),
         }
+        return content | ({IMAGES: list(self.images)} if self.images else {})
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> CaseRecord:
@@ -68,6 +76,7 @@ class CaseRecord:
             EnsembleWeights(tuple(weights), tuple(weights.values())),
             tuple((model, Fingerprint(**values)) for model, values in content["probabilities"].items()),
             Fingerprint(**content["grid"]),
+            tuple(content.get(IMAGES, ())),
         )
 
 

@@ -320,3 +320,68 @@ def test_the_objective_is_what_predict_writes(cohort: Any) -> None:
     for index, case in enumerate(cases):
         written = read_image(out / f"{case}.nii.gz").array
         assert counts.predicted[index].tolist() == np.bincount(written.ravel(), minlength=4).tolist()
+
+
+def say_image(folder: Path, case: str, *digests: str) -> None:
+    """What chordoma-predict leaves beside its label maps."""
+    path = folder / "chordoma_predictions.json"
+    content = {"schema": "chordoma-predictions", "schema_version": 1, "cases": {}}
+    if path.exists():
+        content = json.loads(path.read_text())
+    content["cases"][case] = {"model_sha256": {}, "protocol": "paper", "images_sha256": list(digests)}
+    path.write_text(json.dumps(content))
+
+
+def images_of(out: Path) -> dict[str, list[str] | None]:
+    cases = json.loads((out / "ensemble.json").read_text())["cases"]
+    return {case: entry.get("images_sha256") for case, entry in cases.items()}
+
+
+def test_the_image_behind_the_models_is_recorded_where_they_tell(cohort: Any) -> None:
+    say_image(cohort.folder("a"), "p1", "f" * 64)
+    say_image(cohort.folder("b"), "p1", "f" * 64)
+    # Model c is nnU-Net's own and tells nothing, and nobody tells of p2.
+    out = cohort.predict("average", cohort.root / "out")
+    assert images_of(out) == {"p1": ["f" * 64], "p2": None}
+    before = modification_times(out)
+    cohort.predict("average", out)
+    assert changed(before, modification_times(out)) == []
+
+
+def test_an_ensemble_of_ensembles_knows_the_image_too(cohort: Any) -> None:
+    say_image(cohort.folder("a"), "p1", "f" * 64)
+    inner = cohort.predict("average", cohort.root / "inner", "--save-probabilities")
+    shutil.copytree(inner, cohort.folder("b"), dirs_exist_ok=True)
+    (cohort.folder("a") / "chordoma_predictions.json").unlink()
+    assert images_of(cohort.predict("average", cohort.root / "outer")) == {"p1": ["f" * 64], "p2": None}
+
+
+def test_models_that_predicted_different_images_under_one_name_are_refused(
+    cohort: Any, refused: Callable[..., str]
+) -> None:
+    say_image(cohort.folder("a"), "p2", "f" * 64)
+    say_image(cohort.folder("c"), "p2", "e" * 64)
+    models = [f"{name}={cohort.folder(name)}" for name in "abc"]
+    said = refused("predict", "-w", "average", "-m", *models, "-o", str(cohort.root / "out"))
+    assert "case 'p2': models 'a' and 'c' predicted different images under this name; predict it again" in said
+    assert not (cohort.root / "out").exists()
+    # A model without weight has no say.
+    out = cohort.predict(write_weights(cohort, a=0.5, b=0.5, c=0), cohort.root / "out")
+    assert images_of(out) == {"p1": None, "p2": ["f" * 64]}
+
+
+def test_another_image_is_another_prediction(cohort: Any) -> None:
+    say_image(cohort.folder("a"), "p1", "f" * 64)
+    out = cohort.predict("average", cohort.root / "out")
+    before = modification_times(out)
+    say_image(cohort.folder("a"), "p1", "e" * 64)
+    cohort.predict("average", out)
+    assert changed(before, modification_times(out)) == ["p1.nii.gz"]
+    assert images_of(out)["p1"] == ["e" * 64]
+
+
+def test_a_damaged_record_beside_a_model_is_named(cohort: Any, refused: Callable[..., str]) -> None:
+    say_image(cohort.folder("a"), "p1", 7)  # type: ignore[arg-type]
+    models = [f"{name}={cohort.folder(name)}" for name in "abc"]
+    said = refused("predict", "-w", "average", "-m", *models, "-o", str(cohort.root / "out"))
+    assert "chordoma_predictions.json: damaged (images of case 'p1')" in said

@@ -86,14 +86,19 @@ def test_contests_are_made_once_and_live_as_long_as_their_case(arrays: Callable[
     assert len(module._KNOWN) == known - 1
 
 
-def test_probabilities_on_disk_give_the_same_and_stay_there(arrays: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("room", [0, 10**9])
+def test_probabilities_on_disk_give_the_same_and_stay_there(
+    arrays: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(module, "ROWS_IN_MEMORY_BYTES", room)
     cases = tuple(compress(*case) for case in arrays(4, models=4, labels=5, shape=(300,)))
     on_disk = tuple(spilled(case, tmp_path) for case in cases)
     files = sorted(tmp_path.iterdir())
     weights = np.array([0.1, 0.2, 0.3, 0.4])
     one, other = LabelMapIoU(cases), LabelMapIoU(on_disk)
     assert one.value(weights) == other.value(weights)
-    assert not any(isinstance(contest.rows, np.ndarray) for contest in contests_of(on_disk[0]).contests)
+    in_memory = [isinstance(contest.rows, np.ndarray) for contest in contests_of(on_disk[0]).contests]
+    assert in_memory == [room > 0] * len(in_memory) != []
     for sample_voxels in (10**6, 200):
         solutions = [maximise(objective, seed=1, sample_voxels=sample_voxels) for objective in (one, other)]
         assert solutions[0].weights.tolist() == solutions[1].weights.tolist()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.line_search import LineOptimum, feasible, search_line
+from nnunet_chordoma.ensemble.label_maps.line_search import LineOptimum, search_line
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
-from nnunet_chordoma.ensemble.label_maps.tally import Tally
+from nnunet_chordoma.ensemble.label_maps.tally import Tally, feasible
 from nnunet_chordoma.ensemble.reading.compression import compress
 
 
