@@ -14,7 +14,7 @@ import time
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
-PATIENCE_S = 90
+PATIENCE_S = 60
 
 
 class Browser:
@@ -80,10 +80,10 @@ class Browser:
         """Wait until an expression is true; what the page says then goes into the failure."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            if value := self.js(expression):
-                return value
+            if self.js(f"Boolean({expression})"):
+                return
             time.sleep(0.05)
-        raise AssertionError(f"{expression}: {self.js('document.body.innerText')}")
+        raise AssertionError(f"{expression}: {self.complaints} {self.js('document.body.innerText')!r}")
 
     def open(self, url):
         self.events.clear()

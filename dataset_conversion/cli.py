@@ -348,9 +348,10 @@ def export(
     ] = TOLERANCE_MM,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Export though contours differ from the label map (Dice below 0.98), or the gate says stop."
-        ),
+        typer.Option("--force", help="Export although contours differ from the label map (Dice below 0.98)."),
+    ] = False,
+    despite_stop: Annotated[
+        bool, typer.Option("--despite-stop", help="Export although the gate's verdict is stop.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what was exported before.")] = False,
     verdicts: Annotated[
@@ -374,7 +375,18 @@ def export(
     wanted = tuple(dict.fromkeys(formats or (Format.RTSTRUCT,)))
     options = ExportOptions(wanted, labels, holes, tolerance_mm)
     result = export_cases(
-        ExportRequest(tuple(predictions), conversion, out, options, ct, force, overwrite, workers, verdicts)
+        ExportRequest(
+            predictions=tuple(predictions),
+            conversion=conversion,
+            out=out,
+            options=options,
+            ct=ct,
+            force=force,
+            overwrite=overwrite,
+            workers=workers,
+            verdicts=verdicts,
+            despite_stop=despite_stop,
+        )
     )
     print_export(result, out)
     if result.failed:

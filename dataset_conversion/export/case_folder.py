@@ -13,15 +13,19 @@ from nnunet_chordoma.dataset_conversion.export.export_record import (
     FILE_NAME,
     ExportRecord,
     read_export_record,
-    write_export_record,
 )
 from nnunet_chordoma.dataset_conversion.export.options import Format
+from nnunet_chordoma.dataset_conversion.export.replacement import replacing, settle
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import ASIDE
 
 
 def finished(folder: Path, fingerprint: str) -> ExportRecord | None:
-    """The record of what lies in `folder`, if it was made from the same inputs in the same way."""
+    """The record of what lies in `folder`, if it was made from the same inputs in the same way.
+
+    Where a run was killed while it put files in place, the folder is brought in order first.
+    """
+    settle(folder)
     record = _recorded(folder)
     return record if record is not None and record.fingerprint == fingerprint else None
 
@@ -51,7 +55,11 @@ def require_free(folder: Path, known: ExportRecord | None, formats: Iterable[For
 
 
 def unchanged(folder: Path) -> bool:
-    """Whether all exported files in `folder` are as an export wrote them, so that nobody's work is lost with them."""
+    """Whether all exported files in `folder` are as an export wrote them, so that nobody's work is lost with them.
+
+    Like `finished` it brings the folder in order first.
+    """
+    settle(folder)
     return not _changed(folder, _recorded(folder))
 
 
@@ -60,6 +68,7 @@ def withdraw(folder: Path) -> tuple[Path, ...]:
 
     Returns those that stayed.
     """
+    settle(folder)
     record = _recorded(folder)
     keep = _changed(folder, record)
     for kind in Format:
@@ -95,15 +104,17 @@ def built_aside(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(aside: Path, folder: Path, record: ExportRecord) -> None:
-    """Move what was built into the folder of the case and remove what the record does not name; it comes last."""
+    """Move what was built into the folder of the case and remove what the record does not name; it comes last.
+
+    Killed at any point, it leaves a folder that `settle` brings in order.
+    """
     folder.mkdir(exist_ok=True)
-    (folder / FILE_NAME).unlink(missing_ok=True)
-    for kind in Format:
-        if (aside / kind.file_name).exists():
-            (aside / kind.file_name).replace(folder / kind.file_name)
-        elif kind.value not in record.written_sha256:
-            (folder / kind.file_name).unlink(missing_ok=True)
-    write_export_record(folder / FILE_NAME, record)
+    with replacing(folder, _recorded(folder), record):
+        for kind in Format:
+            if (aside / kind.file_name).exists():
+                (aside / kind.file_name).replace(folder / kind.file_name)
+            elif kind.value not in record.written_sha256:
+                (folder / kind.file_name).unlink(missing_ok=True)
 
 
 def sweep(out: Path) -> None:

@@ -88,7 +88,7 @@ def _with_verdicts(
         remark = request.options.remark
         if request.verdicts is not None:
             try:
-                remark = verdict_remark(prediction, record, request.verdicts, request.force)
+                remark = verdict_remark(prediction, record, request.verdicts, request.despite_stop)
             except StoppedByGateError as error:
                 reason = f"{error}{_taken_back(request.out / prediction.case)}"
                 quarantine.add([Quarantined(prediction.case, "verdict", reason)])
@@ -103,7 +103,10 @@ def _with_verdicts(
 def _taken_back(folder: Path) -> str:
     """Remove the earlier export of a case; says so, naming the files that somebody changed and that stay."""
     existed = folder.is_dir()
-    kept = withdraw(folder)
+    try:
+        kept = withdraw(folder)
+    except ChordomaError as error:
+        return f"; its earlier export in {folder} was not removed, do not use it: {error}"
     with suppress(OSError):
         # Only if nothing else is in it.
         folder.rmdir()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from nnunet_chordoma.dataset_conversion.export.options import Format, Holes
 from nnunet_chordoma.dataset_conversion.export.proof import StructureProof
@@ -65,7 +66,11 @@ class ExportRecord:
 
 
 def write_export_record(path: Path, record: ExportRecord) -> None:
-    content = {
+    write_document(path, SCHEMA, VERSION, CHORDOMA, record_to_json(record))
+
+
+def record_to_json(record: ExportRecord) -> dict[str, Any]:
+    return {
         "case": record.case,
         "fingerprint": record.fingerprint,
         "description": record.description,
@@ -84,33 +89,35 @@ def write_export_record(path: Path, record: ExportRecord) -> None:
         "uids": dict(record.uids),
         "written_sha256": dict(record.written_sha256),
     }
-    write_document(path, SCHEMA, VERSION, CHORDOMA, content)
 
 
 def read_export_record(path: Path) -> ExportRecord:
     """Read what `write_export_record` wrote; raises ChordomaError if it is missing, malformed or of another version."""
     _, content = read_document(path, SCHEMA, VERSION)
     try:
-        return ExportRecord(
-            case=content["case"],
-            fingerprint=content["fingerprint"],
-            description=content["description"],
-            made=datetime.fromisoformat(content["made"]),
-            labels=content["labels_only"],
-            holes=Holes(content["holes"]),
-            tolerance_mm=float(content["tolerance_mm"]),
-            prediction_sha256=content["prediction_sha256"],
-            volumes_cm3=content["volumes_cm3"],
-            absent=tuple(content["absent"]),
-            proof=tuple(
-                StructureProof(p["name"], p["volume_cm3"], p["written_cm3"], p["dice"]) for p in content["proof"]
-            ),
-            counts={name: ContourCounts(**counts) for name, counts in content["contours"].items()},
-            failed=tuple(content["failed"]),
-            uids=content["uids"],
-            written_sha256=content["written_sha256"],
-            lost=tuple(content.get("lost", ())),
-            undrawn=tuple(content.get("undrawn", ())),
-        )
+        return record_from_json(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ChordomaError(f"{path}: incomplete ({error!r}); export the case again with --overwrite") from None
+
+
+def record_from_json(content: Mapping[str, Any]) -> ExportRecord:
+    """The record that `record_to_json` described; raises KeyError, TypeError and the like for anything else."""
+    return ExportRecord(
+        case=content["case"],
+        fingerprint=content["fingerprint"],
+        description=content["description"],
+        made=datetime.fromisoformat(content["made"]),
+        labels=content["labels_only"],
+        holes=Holes(content["holes"]),
+        tolerance_mm=float(content["tolerance_mm"]),
+        prediction_sha256=content["prediction_sha256"],
+        volumes_cm3=content["volumes_cm3"],
+        absent=tuple(content["absent"]),
+        proof=tuple(StructureProof(p["name"], p["volume_cm3"], p["written_cm3"], p["dice"]) for p in content["proof"]),
+        counts={name: ContourCounts(**counts) for name, counts in content["contours"].items()},
+        failed=tuple(content["failed"]),
+        uids=content["uids"],
+        written_sha256=content["written_sha256"],
+        lost=tuple(content.get("lost", ())),
+        undrawn=tuple(content.get("undrawn", ())),
+    )

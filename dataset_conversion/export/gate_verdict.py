@@ -14,14 +14,14 @@ CHARACTERS = 400
 
 
 class StoppedByGateError(ChordomaError):
-    """The gate says stop, and nobody forced the export."""
+    """The gate says stop, and nobody asked for the export all the same."""
 
 
-def verdict_remark(prediction: Prediction, record: Path, verdicts: Path, force: bool) -> str:
+def verdict_remark(prediction: Prediction, record: Path, verdicts: Path, despite_stop: bool) -> str:
     """The verdict in `verdicts`/CASE.json as one line for the description of DICOM objects.
 
     `record` is the case's conversion record. Raises ChordomaError without a verdict on this very label map and
-    conversion, and StoppedByGateError for a stop unless `force` is set.
+    conversion, and StoppedByGateError for a stop unless `despite_stop` is set.
     """
     what, path = f"case '{prediction.case}'", verdicts / f"{prediction.case}.json"
     if not path.is_file():
@@ -34,8 +34,8 @@ def verdict_remark(prediction: Prediction, record: Path, verdicts: Path, force: 
         raise ChordomaError(
             f"{what}: {path} is the verdict on another conversion than {record}; run chordoma-gate check again with it"
         )
-    if verdict.level is Level.STOP and not force:
+    if verdict.level is Level.STOP and not despite_stop:
         raise StoppedByGateError(
-            f"{what}: {one_line(verdict, CHARACTERS)}; find the cause, or add --force to export it"
+            f"{what}: {one_line(verdict, CHARACTERS)}; find the cause, or add --despite-stop to export it"
         )
     return one_line(verdict, CHARACTERS)

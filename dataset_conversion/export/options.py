@@ -52,7 +52,8 @@ class ExportOptions:
 class ExportRequest:
     """`chordoma-convert export` as it was asked for.
 
-    `ct` holds the DICOM of all cases, `verdicts` what the gate said of them (then each must have one).
+    `ct` holds the DICOM of all cases, `verdicts` what the gate said of them (then each must have one). With `force`
+    contours are exported although they differ from the label map, with `despite_stop` although the gate says stop.
     """
 
     predictions: tuple[Path, ...]
@@ -64,3 +65,4 @@ class ExportRequest:
     overwrite: bool = False
     workers: int = 1
     verdicts: Path | None = None
+    despite_stop: bool = False

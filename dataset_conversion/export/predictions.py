@@ -33,7 +33,8 @@ class Prediction:
         if self.probabilities is None:
             raise ChordomaError(
                 f"case '{self.case}': expected probabilities {self.case}.npz beside {self.label_map}, found none; "
-                "predict with --save_probabilities, or add --labels to export the label map by nearest neighbour"
+                "predict with --save_probabilities (chordoma-ensemble: --save-probabilities), or add --labels to "
+                "export the label map by nearest neighbour"
             )
         return ProbabilityMaps(self.folder.resolve().name, self.case, self.probabilities, self.label_map)
 

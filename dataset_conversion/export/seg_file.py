@@ -117,7 +117,6 @@ def _segment(structure: DicomStructure, number: int, origin: Origin) -> SegmentD
     from highdicom.color import CIELabColor
     from highdicom.content import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
-    from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes
 
     described = SegmentDescription(
@@ -134,7 +133,7 @@ def _segment(structure: DicomStructure, number: int, origin: Origin) -> SegmentD
         display_color=CIELabColor.from_rgb(*structure.colour),
     )
     if structure.both_sides:
-        side = CodedConcept(RIGHT_AND_LEFT.value, RIGHT_AND_LEFT.scheme, RIGHT_AND_LEFT.meaning)
+        side = _concept(RIGHT_AND_LEFT)
         described.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
     return described
 
@@ -142,4 +141,7 @@ def _segment(structure: DicomStructure, number: int, origin: Origin) -> SegmentD
 def _concept(code: Code) -> Any:
     from highdicom.sr.coding import CodedConcept
 
-    return CodedConcept(code.value, code.scheme, code.meaning)
+    concept = CodedConcept(code.value, code.scheme, code.meaning)
+    if code.equivalent is not None:
+        concept.EquivalentCodeSequence = [_concept(code.equivalent)]
+    return concept

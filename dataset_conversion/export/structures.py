@@ -11,11 +11,12 @@ from nnunet_chordoma.labels import CHORDOMA
 
 @dataclass(frozen=True)
 class Code:
-    """A coded concept (DICOM PS3.3, 8.8)."""
+    """A coded concept (DICOM PS3.3, 8.8), and the same concept in another scheme if that is listed too."""
 
     value: str
     meaning: str
     scheme: str = "SCT"
+    equivalent: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,23 @@ class DicomStructure:
     both_sides: bool
 
 
+def _mdc(value: str, meaning: str) -> Code:
+    return Code(value, meaning, "MDC")
+
+
 _ANATOMY = Code("91723000", "Anatomical Structure")
 _ABNORMAL = Code("49755003", "Morphologically Abnormal Structure")
 RIGHT_AND_LEFT = Code("51440002", "Right and left")
 
-# Codes that DICOM lists (CID 7151 and 4031) come from there, the glutei from SNOMED CT itself. Muscle of lower limb is
-# the narrowest listed concept that holds the piriformis.
+# Neoplasm and erector spinae are in DICOM's lists (CID 7151). Those have no SNOMED CT code of a gluteus or of the
+# piriformis, but exact ones of ISO/IEEE 11073 (MDC, CID 3031): the glutei carry both, the piriformis that one alone.
 _CODES: Mapping[str, Code] = {
     "gtv": Code("108369006", "Neoplasm"),
-    "gluteus_maximus": Code("206007", "Gluteus maximus muscle"),
-    "gluteus_medius": Code("78333006", "Gluteus medius muscle"),
-    "gluteus_minimus": Code("75297007", "Gluteus minimus muscle"),
+    "gluteus_maximus": Code("206007", "Gluteus maximus muscle", equivalent=_mdc("7:796", "Musculus gluteus maximus")),
+    "gluteus_medius": Code("78333006", "Gluteus medius muscle", equivalent=_mdc("7:800", "Musculus gluteus medius")),
+    "gluteus_minimus": Code("75297007", "Gluteus minimus muscle", equivalent=_mdc("7:804", "Musculus gluteus minimus")),
     "paraspinal": Code("44947003", "Erector spinae muscle"),
-    "piriformis": Code("102292000", "Muscle of lower limb"),
+    "piriformis": _mdc("7:812", "Musculus piriformis"),
 }
 
 

@@ -37,13 +37,14 @@ FRUITLESS_LINES = 2
 SLOPE_MODELS = 24
 """Of this number over that of models one step away is followed along slopes: with many models random lines miss."""
 
-FRUITLESS_KICKS, WORTHWHILE = 20, 1e-6
-"""A summit stands when so many steps away from it led to none that is higher by a worthwhile amount."""
+FRUITLESS_KICKS, KICKS_PER_MODEL, WORTHWHILE = 20, 2, 1e-6
+"""A summit stands when so many steps away from it led to none that is higher by a worthwhile amount; with many models
+there are more ways to go."""
 
-PROBES, PROBE_SIZES = 2000, (-4.0, -1.0)
+PROBES, PROBE_SIZES = 2000, (-4.0, -1.5)
 """Points looked at near a summit, and powers of ten between which their distances are drawn."""
 
-PROBE_RADII = (0.003, 0.03)
+PROBE_RADII = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Distances within which such points are counted on few voxels."""
 
 Weights = NDArray[np.float64]
@@ -121,8 +122,9 @@ class Moves:
         if models == 2:  # the pair is the whole simplex
             return point
         every = max(1, round(SLOPE_MODELS / models))
+        most = max(FRUITLESS_KICKS, KICKS_PER_MODEL * models)
         fruitless = turn = 0
-        while fruitless < FRUITLESS_KICKS:
+        while fruitless < most:
             kicked = self.tally.point(self._nearby(point.weights, sizes, rng))
             turn += 1
             fruitless += 1
@@ -135,6 +137,8 @@ class Moves:
 
     def probe(self, point: Point, rng: np.random.Generator) -> Point:
         """Look at many points around, and climb from the best of them, until none is higher."""
+        if self.tally.models == 2:
+            return point
         while True:
             places = np.stack([self._nearby(point.weights, PROBE_SIZES, rng) for _ in range(PROBES)])
             away = np.abs(places - point.weights).sum(axis=1)

@@ -42,8 +42,9 @@ FINALISTS = 3
 RADIUS = 0.2
 """Of the regions in which places are followed to the top, on all voxels that may change their label there."""
 
-SUMMITS = ((0.1, (-2.3, -1.5)), (0.03, (-3.0, -2.2)))
-"""Regions in which higher summits are looked for at last: radius, and powers of ten between which steps are drawn."""
+SUMMITS = ((0.016, (-2.3, -1.5)), (0.005, (-3.0, -2.2)))
+"""Regions in which higher summits are looked for at last: radius for each model, as steps of the same size in each
+weight lead farther with more of them, and powers of ten between which the sizes of steps are drawn."""
 
 SUM_TOLERANCE = 1e-6
 
@@ -167,13 +168,11 @@ class _Search:
         """The highest summit nearby, from which no line tried on all voxels leads higher."""
         while True:
             for radius, sizes in SUMMITS:
-                moves = self._around(point, radius)
+                moves = self._around(point, radius * point.weights.size)
                 reached = moves.refine(moves.tally.point(point.weights), rng, sizes)
-                if radius == SUMMITS[-1][0]:
-                    reached = moves.probe(reached, rng)
-                point = self.full.point(reached.weights)
                 self._lines_explored += moves.lines
-            summit = point
+                point = self.full.point(reached.weights)
+            summit = self.moves.probe(point, rng)
             point, _ = self.moves.improve(summit, self.moves.further(summit, rng, landmarks))
             point = self.moves.ascend_pairs(point)
             if point.value <= summit.value + IMPROVEMENT:

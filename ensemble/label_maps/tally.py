@@ -141,7 +141,7 @@ class Tally:
         return replace(self, contests=tuple(parts), settled=settled, region=region)
 
     def limits(self, weights: Weights, direction: Weights) -> tuple[float, float]:
-        """Lowest and highest t for which weights + t direction are on the simplex and in the region, if there is one."""
+        """Lowest and highest t for which weights + t direction stay on the simplex and in the region, if any."""
         low, high = feasible(weights, direction)
         if self.region is None:
             return low, high

@@ -27,7 +27,7 @@ def demo(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda where there is one.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the cohort.")] = 2023,
 ) -> None:
-    """Draw phantom patients and take them from DICOM to a report. About ten minutes on two CPU cores.
+    """Draw phantom patients and take them from DICOM to a report, and a new one to contours, in about ten minutes.
 
     The logs of all commands are in OUT/logs; each begins with the command as you would type it.
     """

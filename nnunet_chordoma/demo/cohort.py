@@ -17,6 +17,7 @@ IN_PLANE_MM = (1.0, 1.3, 0.9, 1.1)
 SLICE_MM = (2.5, 3.75, 2.5, 2.5)
 """Voxel sizes taken in turn, after the paper's Table 2."""
 
+NEW_PATIENT = "new_patient"
 FIELD_MM = (90.0, 84.0, 106.0)
 SUFFIXES = (".nii.gz", ".mha", ".nrrd")
 CLINICAL_NAMES = {
@@ -87,6 +88,22 @@ def write_case(plan: CohortPlan, number: int, folder: Path) -> Path:
             write_image(aside / "masks" / f"{name}{suffix}", Image(mask, geometry))
     aside.replace(case)
     return case
+
+
+def write_new_patient(plan: CohortPlan, folder: Path) -> Path:
+    """A patient beyond the cohort, prone, as CT DICOM without contours, unless it is there; returns its folder."""
+    path = folder / NEW_PATIENT
+    if path.is_dir():
+        return path
+    rng = np.random.default_rng([plan.seed, plan.cases])
+    patient, geometry = draw_patient(path.name, rng, prone=True, outlier=False), scan_geometry(plan.cases, prone=True)
+    aside = folder / f".partial-{path.name}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    ct = draw_ct(patient, geometry, draw_structures(patient, geometry), rng)
+    write_ct(aside, Image(ct, geometry), path.name, "HFP")
+    aside.replace(path)
+    return path
 
 
 def clinical_name(roi: str) -> str:

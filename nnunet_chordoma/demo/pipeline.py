@@ -17,24 +17,27 @@ from types import FrameType
 
 from nnunet_chordoma import __version__, console
 from nnunet_chordoma.__main__ import VARIABLE, trainer_path
-from nnunet_chordoma.demo.cohort import write_case
+from nnunet_chordoma.demo.cohort import NEW_PATIENT, write_case, write_new_patient
 from nnunet_chordoma.demo.display import Display
 from nnunet_chordoma.demo.runner import Progress, Runner
-from nnunet_chordoma.demo.steps import DemoOptions, folders, stages
+from nnunet_chordoma.demo.steps import SEGMENTED, VERDICTS, DemoOptions, folders, stages
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json, write_json, write_text
+from nnunet_chordoma.verdicts import Level, read_verdict
 
 DRAWING_S = 10.0
 """Expected seconds for drawing the cohort."""
+LEAST_TRAINING = 2
+"""With the validation cases as many as the gate needs."""
 
 
 def run_demo(options: DemoOptions, jobs: int) -> None:
     """Draw, convert, plan, train, predict, combine, score and report; finished parts are not done again."""
-    if options.training_cases < 1:
-        least = options.cohort.cases - options.training_cases + 1
+    if options.training_cases < LEAST_TRAINING:
+        least = options.cohort.cases - options.training_cases + LEAST_TRAINING
         raise ChordomaError(
             f"--cases {options.cohort.cases}: at least {least} are needed, for {options.validation_cases} validation, "
-            f"{options.test_cases} test, {options.cohort.outliers} outlier cases and one to train on"
+            f"{options.test_cases} test, {options.cohort.outliers} outlier cases and {LEAST_TRAINING} to train on"
         )
     _claim(options)
     with _alone_in(options.out), _stopped_by_signals():
@@ -55,6 +58,7 @@ def _run(options: DemoOptions, jobs: int) -> None:
         for number, name in enumerate(options.cohort.names):
             display.show(Progress("drawing the phantom cohort", 1, name, DRAWING_S * number / options.cohort.cases))
             write_case(options.cohort, number, options.out / "source")
+        write_new_patient(options.cohort, options.out / "new")
         runner.run(
             all_stages,
             lambda p: display.show(
@@ -65,7 +69,21 @@ def _run(options: DemoOptions, jobs: int) -> None:
     show = Path(sys.executable).parent / "chordoma-eval"
     subprocess.run([show, "show", options.out / "scores.csv"], check=True, env=runner.environment)
     print(f"\ndone in {minutes}:{seconds:02d} min; the commands and their output are in {options.out / 'logs'}")
+    for line in outcome(options.out):
+        print(line)
     print(f"report: {options.out / 'report' / 'index.html'}")
+
+
+def outcome(out: Path) -> Iterator[str]:
+    """What the gate says of test and outlier cases, and what became of the new patient."""
+    levels = [read_verdict(path).level for path in sorted((out / VERDICTS).glob("*.json"))]
+    counted = ", ".join(f"{levels.count(level)} {level.value}" for level in Level)
+    yield f"gate, {len(levels)} test and outlier cases: {counted} ({out / VERDICTS})"
+    place = out / SEGMENTED / NEW_PATIENT
+    summary = read_json(place / "summary.json")
+    contours = place / "rtstruct.dcm"
+    state = f"contours in {contours}" if contours.is_file() else f"no contours, {summary['state']}"
+    yield f"new patient, gate says {summary['verdict'] or 'nothing'}: {state}; read {place / 'summary.md'}"
 
 
 @contextlib.contextmanager

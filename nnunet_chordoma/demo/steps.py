@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_chordoma.demo.cohort import CohortPlan
+from nnunet_chordoma.demo.cohort import NEW_PATIENT, CohortPlan
 from nnunet_chordoma.layout import DEMO_CONFIGURATION, PLANS, SPLITS_FILE, dataset_name
 
 DATASET_ID = 900
 SMALL_EPOCHS = 6
 """Epochs of the small configuration, unless the options say otherwise."""
+
+CHECKED = "optimal_ensemble"
+"""The predictions that the gate judges."""
+VERDICTS, SEGMENTED = "verdicts", "segmented"
+NOT_ALL = 3
+"""Exit status where the gate says stop, which is an answer."""
 
 FIELD_OF_VIEW = (44, 40, 52)
 """Voxels (x, y, z) of the converted phantom."""
@@ -48,7 +54,7 @@ class DemoOptions:
 class Step:
     """One command. `expected_s` is its share of the time on two CPU cores, `epochs` those that its log counts.
 
-    Both only serve the estimate of the time left.
+    Both only serve the estimate of the time left. `accepted` are the exit statuses of a command that did its work.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Step:
     command: tuple[str, ...]
     expected_s: float
     epochs: int = 0
+    accepted: tuple[int, ...] = (0,)
 
     @property
     def shell(self) -> str:
@@ -134,7 +141,7 @@ def stages(options: DemoOptions) -> list[list[Step]]:
     ]
     validation = [f"{model}={out / 'validation' / model}" for model in TRAINERS]
     predictions = [f"{model}={out / 'predictions' / model}" for model in TRAINERS]
-    ensembles = {"average_ensemble": "average", "optimal_ensemble": str(out / "weights.json")}
+    ensembles = {"average_ensemble": "average", CHECKED: str(out / "weights.json")}
     fit = Step(
         "fit",
         "fitting the optimal ensemble on the validation cases",
@@ -151,11 +158,53 @@ def stages(options: DemoOptions) -> list[list[Step]]:
             _command(
                 "chordoma-ensemble",
                 *("predict", "-w", weights, "-m", *predictions, "-o", out / "predictions" / name),
+                *(("--disagreement",) if name == CHECKED else ()),
             ),
             10,
         )
         for name, weights in ensembles.items()
     ]
+    combine.append(
+        Step(
+            f"predict_validation_{CHECKED}",
+            "predicting with the ensembles",
+            _command(
+                "chordoma-ensemble",
+                *("predict", "-w", ensembles[CHECKED], "-m", *validation, "-o", out / "validation" / CHECKED),
+                "--disagreement",
+            ),
+            8,
+        )
+    )
+    qa, verdicts = out / "qa.json", out / VERDICTS
+    learn = Step(
+        "gate_fit",
+        "learning what is normal, for the gate",
+        # What an interrupted run has written is replaced.
+        _command("chordoma-gate", *("fit", raw, "-p", out / "validation" / CHECKED, "-o", qa, "--overwrite")),
+        6,
+    )
+    check = Step(
+        "gate_check",
+        "checking the predictions of test and outlier cases",
+        _command(
+            "chordoma-gate",
+            *("check", out / "predictions" / CHECKED, "--dataset", raw, "--qa", qa, "-o", verdicts),
+        ),
+        5,
+        accepted=(0, NOT_ALL),
+    )
+    segment = Step(
+        "segment",
+        "a new patient, from CT to contours",
+        _command(
+            "chordoma-segment",
+            *(out / "new" / NEW_PATIENT, "--dataset", raw, "-m", *trained, "-w", ensembles[CHECKED], "--qa", qa),
+            *("-o", out / SEGMENTED, "-device", options.device),
+        ),
+        30,
+        accepted=(0, NOT_ALL),
+    )
     scores = out / "scores.csv"
     score = Step(
         "score",
@@ -181,7 +230,11 @@ def stages(options: DemoOptions) -> list[list[Step]]:
     report = Step(
         "report",
         "writing the report",
-        _command("chordoma-eval", *("report", scores, "-o", out / "report", "--weights", out / "weights.json")),
+        _command(
+            "chordoma-eval",
+            *("report", scores, "-o", out / "report", "--weights", out / "weights.json", "--gate", verdicts),
+        ),
         20,
     )
-    return [[convert], [plan], train, predict, [fit], combine, [score], [compare], [report]]
+    judge = [[learn], [check]]
+    return [[convert], [plan], train, predict, [fit], combine, *judge, [score], [compare], [report], [segment]]

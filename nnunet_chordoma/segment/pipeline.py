@@ -19,6 +19,7 @@ from nnunet_chordoma.segment.summary import read_times, write_summary
 
 if TYPE_CHECKING:
     from nnunet_chordoma.training.protocols import InferenceProtocol
+    from nnunet_chordoma.training.trained_model import TrainedModel
 
 CONVERT, ENSEMBLE, CHECK, EXPORT = "convert", "ensemble", "check", "export"
 
@@ -34,13 +35,13 @@ def segment(request: SegmentRequest) -> tuple[Patient, ...]:
     """
     prepared = prepare(request)
     protocol = _protocol(request.device)
-    _check_models(prepared, protocol)
+    models = _read_models(prepared, protocol)
     (request.out / WORK).mkdir(parents=True, exist_ok=True)
     with only_writer(
         request.out / WORK, f"-o {request.out}: another chordoma-segment writes there; wait until it has ended"
     ):
         try:
-            return _segment(request, prepared, protocol)
+            return _segment(request, prepared, protocol, models)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise ChordomaError(
@@ -50,7 +51,9 @@ def segment(request: SegmentRequest) -> tuple[Patient, ...]:
             raise
 
 
-def _segment(request: SegmentRequest, prepared: Prepared, protocol: InferenceProtocol) -> tuple[Patient, ...]:
+def _segment(
+    request: SegmentRequest, prepared: Prepared, protocol: InferenceProtocol, models: list[TrainedModel]
+) -> tuple[Patient, ...]:
     patients = tuple(_patient(request, case) for case in request.scans)
     names = [CONVERT, *map(predict_step, prepared.models), EXPORT]
     names += [ENSEMBLE] if len(prepared.models) > 1 else []
@@ -60,7 +63,7 @@ def _segment(request: SegmentRequest, prepared: Prepared, protocol: InferencePro
             for patient in patients:
                 with shown.step(patient, CONVERT) as clock:
                     steps.convert(patient, request, prepared, clock)
-            _predict(patients, prepared, protocol, shown)
+            _predict(patients, models, protocol, shown)
             for patient in _going(patients, shown, len(names) - 1 - len(prepared.models)):
                 _finish(patient, request, prepared, shown)
     except BaseException as error:
@@ -71,12 +74,14 @@ def _segment(request: SegmentRequest, prepared: Prepared, protocol: InferencePro
     return patients
 
 
-def _check_models(prepared: Prepared, protocol: InferenceProtocol) -> None:
-    """Read every model once, one at a time, so that a damaged one is found before hours of work."""
+def _read_models(prepared: Prepared, protocol: InferenceProtocol) -> list[TrainedModel]:
+    """All models, read into memory before hours of work, so that a damaged one is found then."""
     from nnunet_chordoma.training.trained_model import read_model
 
-    for name, folder in prepared.models.items():
-        protocol.check(read_model(name, folder, None, CHECKPOINT))
+    models = [read_model(name, folder, None, CHECKPOINT) for name, folder in prepared.models.items()]
+    for model in models:
+        protocol.check(model)
+    return models
 
 
 def _give_up(patients: Sequence[Patient], request: SegmentRequest, prepared: Prepared, error: BaseException) -> None:
@@ -90,18 +95,14 @@ def _give_up(patients: Sequence[Patient], request: SegmentRequest, prepared: Pre
             write_summary(patient, request, prepared)
 
 
-def _predict(patients: Sequence[Patient], prepared: Prepared, protocol: InferenceProtocol, shown: Steps) -> None:
-    """Model by model, so that only one is in memory and each is read once."""
-    from nnunet_chordoma.training.trained_model import read_model
-
-    for name, folder in prepared.models.items():
-        going = list(_going(patients, shown, 1))
-        if not going:
-            continue
-        model = read_model(name, folder, None, CHECKPOINT)
-        protocol.check(model)
-        for patient in going:
-            with shown.step(patient, predict_step(name)) as clock:
+def _predict(
+    patients: Sequence[Patient], models: list[TrainedModel], protocol: InferenceProtocol, shown: Steps
+) -> None:
+    """Model by model, so that only one at a time is on the GPU; each is given up when all patients have had it."""
+    while models:
+        model = models.pop(0)
+        for patient in _going(patients, shown, 1):
+            with shown.step(patient, predict_step(model.name)) as clock:
                 steps.predict(patient, model, protocol, clock)
 
 

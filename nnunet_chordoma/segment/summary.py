@@ -113,11 +113,11 @@ def _structures(patient: Patient) -> Iterator[str]:
     if patient.exported is None:
         return
     proof = {each.name: each for each in patient.exported.proof}
-    yield "| structure | volume (cm³) | within contours (cm³) | Dice of both |"
-    yield "|---|---|---|---|"
+    yield "| structure | volume (cm³) | within contours (cm³) | drift | Dice of both |"
+    yield "|---|---|---|---|---|"
     for name, volume_cm3 in patient.exported.volumes_cm3.items():
         each = proof.get(name)
-        read = "| - | -" if each is None else f"| {each.written_cm3:.2f} | {each.dice:.4f}"
+        read = "| - | - | -" if each is None else f"| {each.written_cm3:.2f} | {each.drift:+.2%} | {each.dice:.4f}"
         yield f"| {name} | {volume_cm3:.2f} {read} |"
     yield ""
     missing = {

@@ -14,11 +14,11 @@ SLICES_OF_A_STRUCTURE = 3
 def shown_first(case: ViewerCase) -> tuple[Overlay | None, Overlay | None]:
     """The set of contours in question (ensemble, else the first model) and what it is compared with, None if missing.
 
-    Without a reference that is another model; a reference alone is itself in question.
+    Without a reference that is another model; a reference alone is itself in question. Blinded contours are never
+    compared: what they differ in could tell them apart.
     """
-    sets = [overlay for overlay in case.overlays if overlay.role in LABEL_ROLES]
-    by_role = {role: [each for each in sets if each.role == role] for role in LABEL_ROLES}
-    predicted = [*by_role["ensemble"], *by_role["model"], *by_role["blinded"]]
+    by_role = {role: [each for each in case.overlays if each.role == role] for role in LABEL_ROLES}
+    predicted = [*by_role["ensemble"], *by_role["model"]]
     references = by_role["reference"]
     if not predicted:
         return (references[0] if references else None), None

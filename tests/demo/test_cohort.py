@@ -2,7 +2,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from nnunet_chordoma.demo.cohort import CohortPlan, clinical_name, draw_case, write_case
+from nnunet_chordoma.demo.cohort import CohortPlan, clinical_name, draw_case, write_case, write_new_patient
 from nnunet_chordoma.demo.phantom import draw_structures
 from nnunet_chordoma.images import read_image
 
@@ -31,6 +31,16 @@ def test_the_three_formats_and_dicom_all_occur(tmp_path):
         folder = write_case(plan, number, tmp_path)
         kinds |= {p.name.removeprefix("ct") for p in folder.iterdir() if not p.is_dir() and "_" not in p.name}
     assert {".nii.gz", ".mha", ".nrrd", "rtstruct.dcm"} <= kinds
+
+
+def test_the_new_patient_is_a_prone_ct_alone_drawn_once(tmp_path):
+    plan = CohortPlan()
+    folder = write_new_patient(plan, tmp_path)
+    slices = [pydicom.dcmread(path) for path in folder.iterdir()]
+    assert {(s.Modality, s.PatientID, s.PatientPosition) for s in slices} == {("CT", "new_patient", "HFP")}
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    assert write_new_patient(plan, tmp_path) == folder
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
 def test_a_written_case_is_not_written_again(tmp_path):

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from nnunet_chordoma.demo.steps import TRAINERS
 from nnunet_chordoma.images import read_label_map
+from nnunet_chordoma.verdicts import Level, read_verdict
 
 pytestmark = [pytest.mark.slow]
 
@@ -90,6 +92,35 @@ def test_the_table_shows_every_model_structure_and_metric(demo):
     assert Path(report).is_file()
 
 
+def test_the_gate_judges_every_test_and_outlier_case(demo):
+    splits = json.loads((demo.out / "nnUNet_raw" / "Dataset900_Chordoma" / "splits_final.json").read_text())[0]
+    verdicts = [read_verdict(path) for path in (demo.out / "verdicts").glob("*.json")]
+    assert {verdict.case for verdict in verdicts} == {*splits["test"], *splits["outlier"]}
+    qa = json.loads((demo.out / "qa.json").read_text())
+    assert (qa["cases"], qa["predicted"]) == (len(splits["train"]) + len(splits["val"]), len(splits["val"]))
+    (line,) = [line for line in demo.printed.splitlines() if line.startswith("gate, 6 test and outlier cases: ")]
+    for level in Level:
+        assert f"{sum(verdict.level is level for verdict in verdicts)} {level.value}" in line
+    assert "<h2>Gate" in (demo.out / "report" / "index.html").read_text()
+
+
+def test_the_new_patient_gets_contours_or_a_reason(demo):
+    place = demo.out / "segmented" / "new_patient"
+    summary = json.loads((place / "summary.json").read_text())
+    assert summary["state"] in ("exported", "stopped")
+    (line,) = [line for line in demo.printed.splitlines() if line.startswith("new patient, gate says ")]
+    assert f"gate says {summary['verdict']}" in line
+    if summary["state"] == "exported":
+        assert str(place / "rtstruct.dcm") in line
+        ct = pydicom.dcmread(next((demo.out / "new" / "new_patient").glob("*.dcm")), stop_before_pixels=True)
+        structures = pydicom.dcmread(place / "rtstruct.dcm")
+        assert structures.StudyInstanceUID == ct.StudyInstanceUID
+        assert f"QA: {summary['verdict'].upper()}" in structures.StructureSetDescription
+    else:
+        assert "no contours, stopped" in line
+        assert not (place / "rtstruct.dcm").exists()
+
+
 def test_scores_are_complete(demo):
     scores = pd.read_csv(demo.out / "scores.csv")
     assert list(scores.columns) == ["model", "case", "split", "structure", "metric", "value", "unit"]
@@ -155,7 +186,7 @@ def test_other_settings_in_the_same_folder_are_refused(demo):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--cases", "8"], "at least 9"), (["--device", "tpu"], "expected auto, cpu or cuda"), (["--jobs", "0"], "jobs")],
+    [(["--cases", "9"], "at least 10"), (["--device", "tpu"], "expected auto, cpu or cuda"), (["--jobs", "0"], "jobs")],
 )
 def test_senseless_options_leave_nothing_behind(tmp_path, arguments, said):
     out = tmp_path / "out"

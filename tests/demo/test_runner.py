@@ -45,6 +45,14 @@ def test_a_failed_step_is_named_with_its_last_line_and_done_again_next_time(tmp_
     runner.run([[step("a", code)]], ignore)
 
 
+def test_a_status_that_is_an_answer_is_no_failure(runner):
+    judged = dataclasses.replace(step("a", "raise SystemExit(3)"), accepted=(0, 3))
+    runner.run([[judged]], ignore)
+    assert runner.finished(judged)
+    with pytest.raises(ChordomaError, match="failed with status 4"):
+        runner.run([[dataclasses.replace(step("b", "raise SystemExit(4)"), accepted=(0, 3))]], ignore)
+
+
 def test_later_stages_wait_and_do_not_start_after_a_failure(tmp_path, runner):
     with pytest.raises(ChordomaError):
         runner.run([[step("a", "raise SystemExit(3)")], [step("b", f"open({str(tmp_path / 'b')!r}, 'w')")]], ignore)

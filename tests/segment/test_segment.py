@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.gate.fit import fit_dataset
 from nnunet_chordoma.gate.measures import measures_of
 from nnunet_chordoma.gate.ranges import write_qa
@@ -19,7 +18,7 @@ from nnunet_chordoma.images import read_geometry, read_label_map
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.segment import steps
 from nnunet_chordoma.training import trained_model
-from nnunet_chordoma.training.trained_model import read_model
+from nnunet_chordoma.training.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +93,17 @@ def test_a_bad_patient_stops_no_other(segment, patients, again):
     assert not list((again / "gap").glob("*.dcm"))
     page = (again / "gap" / "summary.md").read_text()
     assert "Nothing exported: case 'gap': missing slice(s)" in page
+
+
+def test_the_page_shows_the_proof(finished):
+    summary = json.loads((finished.out / "supine/summary.json").read_text())
+    page = (finished.out / "supine/summary.md").read_text()
+    (gtv,) = [each for each in summary["proof"] if each["name"] == "gtv"]
+    cells = (
+        *("gtv", f"{gtv['volume_cm3']:.2f}", f"{gtv['written_cm3']:.2f}"),
+        *(f"{gtv['written_cm3'] / gtv['volume_cm3'] - 1:+.2%}", f"{gtv['dice']:.4f}"),
+    )
+    assert f"| {' | '.join(cells)} |" in page.splitlines()
 
 
 def test_models_without_weight_are_not_run(finished, world):
@@ -303,23 +313,30 @@ def test_a_damaged_model_is_refused_before_any_work(segment, world, patients, tm
 
 
 def test_a_run_that_ends_early_leaves_no_summary_of_an_earlier_one(segment, patients, again, monkeypatch):
-    reads = []
+    def interrupted(*_):
+        raise KeyboardInterrupt
 
-    def read(name, *others):
-        reads.append(name)
-        if len(reads) > 2:
-            raise ChordomaError(f"model '{name}': vanished")
-        return read_model(name, *others)
-
-    monkeypatch.setattr(trained_model, "read_model", read)
+    monkeypatch.setattr(steps, "combine", interrupted)
     assert json.loads((again / "prone/summary.json").read_text())["state"] == "exported"
     result = segment(patients.folder / "prone", "-o", again)
-    assert result.status == 1
-    assert result.err.splitlines()[-1] == "error: model 'one': vanished"
+    assert result.status == 130
     summary = json.loads((again / "prone/summary.json").read_text())
     assert (summary["state"], summary["volumes_cm3"]) == ("failed", {})
-    assert "model 'one': vanished" in summary["reason"]
+    assert "the run ended early: KeyboardInterrupt" in summary["reason"]
     assert "rtstruct.dcm in this folder: of an earlier run" in (again / "prone/summary.md").read_text()
+
+
+def test_every_checkpoint_is_read_once(segment, patients, again, monkeypatch):
+    reads = []
+
+    def read(path):
+        reads.append(path.parents[1].name)
+        return read_checkpoint(path)
+
+    monkeypatch.setattr(trained_model, "read_checkpoint", read)
+    (again / "_work/supine/models/two/supine.nii.gz").unlink()
+    assert segment(patients.folder / "supine", patients.folder / "prone", "-o", again).status == 0
+    assert reads == ["one", "two"]
 
 
 def test_a_full_disk_ends_the_run_in_one_line(segment, patients, tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ export class Scene {
   show(volume) {
     this.nv.addVolume(volume);
     this.nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
-    this.moveTo([0.5, 0.5, 0.5]);
+    this.moveToVoxel(volume.dimsRAS.slice(1).map(size => size >> 1));
   }
 
   // Filled overlays as `fillPainter` takes them, first below.
@@ -167,7 +167,10 @@ export class Scene {
 
   #ensureSlices() {
     if (!this.image || !this.greyTexture) return;
-    const slices = this.view === "axial" ? [this.voxel[2]] : undefined;
+    // Between two slices both are mixed.
+    const slice = this.voxel[2];
+    const near = [slice - 1, slice, slice + 1].filter(each => each >= 0 && each < this.image.dimsRAS[3]);
+    const slices = this.view === "axial" ? near : undefined;
     this.greyTexture.ensure(slices);
     if (this.filled) this.fillTexture.ensure(slices);
   }

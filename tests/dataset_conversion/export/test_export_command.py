@@ -249,13 +249,34 @@ def test_ties_are_no_difference(tmp_path):
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_prediction_from_another_image_is_refused(export, one_prediction, cohort, same):
+@pytest.mark.parametrize("maker", ["model", "ensemble"])
+def test_a_prediction_from_another_image_is_refused(export, one_prediction, cohort, maker, same):
     digest = read_record(cohort.dataset / "conversion/HFS.json").written_sha256["image"] if same else "a" * 64
-    content = {"schema": "chordoma-predictions", "schema_version": 1, "cases": {"HFS": {"images_sha256": [digest]}}}
-    (one_prediction / "chordoma_predictions.json").write_text(json.dumps(content))
+    if maker == "model":
+        head, name = {"schema": "chordoma-predictions", "schema_version": 1}, "chordoma_predictions.json"
+        entry = {"images_sha256": [digest]}
+    else:
+        head, name = {"schema": "chordoma-ensemble-predictions", "schema_version": 2}, "ensemble.json"
+        entry = {"images_sha256": [digest], "rule": "mean", "weights": {"a": 0.5, "b": 0.5}}
+    (one_prediction / name).write_text(json.dumps({**head, "cases": {"HFS": entry}}))
     result = export(one_prediction)
     assert result.status == (0 if same else 1)
     assert ("predicted from another image" in result.err) == (not same)
+
+
+def test_records_that_contradict_each_other_are_refused(export, one_prediction, cohort):
+    """A folder into which both commands have written: whose label map lies there, nobody knows."""
+    digest = read_record(cohort.dataset / "conversion/HFS.json").written_sha256["image"]
+    for name, schema, said in (
+        ("chordoma_predictions.json", "chordoma-predictions", digest),
+        ("ensemble.json", "chordoma-ensemble-predictions", "b" * 64),
+    ):
+        entry = {"images_sha256": [said], "rule": "mean", "weights": {"a": 1.0}}
+        (one_prediction / name).write_text(json.dumps({"schema": schema, "cases": {"HFS": entry}}))
+    result = export(one_prediction)
+    assert result.status == 1
+    assert "case 'HFS': chordoma_predictions.json and ensemble.json in" in result.err
+    assert "name different images" in result.err
 
 
 def write_hard(folder, chain, labels, sure=0.93):
@@ -456,3 +477,26 @@ def test_what_a_killed_command_left_is_swept_away(export, one_prediction, tmp_pa
     (tmp_path / "out/.partial-1-aa-HFS/rtstruct.dcm").write_bytes(b"half")
     assert export(one_prediction).status == 0
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["HFS"]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+def test_a_volume_that_is_stored_mirrored_keeps_its_sides(convert, make, phantom, raw, tmp_path, suffix):
+    """Columns that run to the patient's right: a left-handed grid, which DICOM cannot have but volumes can."""
+    upright = make.scan_grid()
+    origin = (-upright.origin_mm[0], *upright.origin_mm[1:])
+    mirrored = replace(upright, origin_mm=origin, direction=(-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    make.volume_case(tmp_path / "source/v1", suffix=suffix, grid=mirrored)
+    assert convert("run", tmp_path / "source", "--dataset-id", 6, "--size", "60,56,44", "--no-align").status == 0
+    dataset = raw / "Dataset006_Chordoma"
+    (tmp_path / "p").mkdir()
+    phantom.write(tmp_path / "p", "v1", read_record(dataset / "conversion/v1.json").chain)
+    written = convert("export", tmp_path / "p", "--conversion", dataset, "-o", tmp_path / "out", "--format", "nifti")
+    assert written.status == 0, written.err
+    found = read_image(tmp_path / "out/v1/labels.nii.gz")
+    assert found.geometry.difference(mirrored) is None
+    # The left muscle is the larger one by far; its centre lies at +20 mm.
+    muscle = np.argwhere(found.array == 3)[:, ::-1]
+    points = found.geometry.to_physical_mm(muscle)
+    left = phantom.BALLS["gluteus_maximus"][0]
+    np.testing.assert_allclose(points[points[:, 0] > 0].mean(axis=0), left.centre, atol=1.0)
+    assert (points[:, 0] > 0).sum() > 2 * (points[:, 0] < 0).sum()

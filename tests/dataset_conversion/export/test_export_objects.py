@@ -157,8 +157,16 @@ def test_the_segmentation_holds_the_label_map(exported, cohort, case):
         meanings[segment.segment_label] = (code.scheme_designator, code.value)
         modifiers = code.get("SegmentedPropertyTypeModifierCodeSequence", [])
         assert [m.CodeMeaning for m in modifiers] == ([] if segment.segment_label == "gtv" else ["Right and left"])
-    assert meanings["gluteus_maximus"] == ("SCT", "206007")
-    assert meanings["gtv"] == ("SCT", "108369006")
+    assert meanings == {
+        "gtv": ("SCT", "108369006"),
+        "gluteus_maximus": ("SCT", "206007"),
+        "piriformis": ("MDC", "7:812"),
+    }
+    observed = dcmread(exported / case / "rtstruct.dcm").RTROIObservationsSequence
+    coded = [o.RTROIIdentificationCodeSequence[0] for o in observed]
+    # In the order of their labels, in both objects.
+    assert [(c.CodingSchemeDesignator, c.CodeValue) for c in coded] == list(meanings.values())
+    assert coded[1].EquivalentCodeSequence[0].CodeValue == "7:796"
 
 
 def test_codes_are_those_that_dicom_lists():
@@ -166,12 +174,23 @@ def test_codes_are_those_that_dicom_lists():
 
     from nnunet_chordoma.dataset_conversion.export.structures import RIGHT_AND_LEFT, STRUCTURES
 
-    listed = {s.name: (s.code.value, s.category.value) for s in STRUCTURES}
-    anatomical, abnormal = codes.SCT.AnatomicalStructure.value, codes.SCT.MorphologicallyAbnormalStructure.value
-    assert listed["gtv"] == (codes.SCT.Neoplasm.value, abnormal)
-    assert listed["paraspinal"] == (codes.SCT.ErectorSpinaeMuscle.value, anatomical)
-    assert listed["piriformis"] == (codes.SCT.MuscleOfLowerLimb.value, anatomical)
-    assert RIGHT_AND_LEFT.value == codes.SCT.RightAndLeft.value
+    def same(code, listed, meaning=None):
+        assert (code.value, code.scheme) == (listed.value, listed.scheme_designator)
+        assert code.meaning == (meaning or listed.meaning)
+
+    structures = {s.name: s for s in STRUCTURES}
+    same(structures["gtv"].code, codes.SCT.Neoplasm)
+    same(structures["paraspinal"].code, codes.SCT.ErectorSpinaeMuscle)
+    same(structures["piriformis"].code, codes.MDC.MusculusPiriformis)
+    same(structures["gluteus_maximus"].code.equivalent, codes.MDC.MusculusGluteusMaximus)
+    same(structures["gluteus_medius"].code.equivalent, codes.MDC.MusculusGluteusMedius)
+    same(structures["gluteus_minimus"].code.equivalent, codes.MDC.MusculusGluteusMinimus)
+    same(RIGHT_AND_LEFT, codes.SCT.RightAndLeft, "Right and left")
+    for name, structure in structures.items():
+        same(
+            structure.category,
+            codes.SCT.MorphologicallyAbnormalStructure if name == "gtv" else codes.SCT.AnatomicalStructure,
+        )
     assert [s.name for s in STRUCTURES] == list(CHORDOMA.structures)
     assert len({s.code.value for s in STRUCTURES}) == len({s.colour for s in STRUCTURES}) == len(STRUCTURES)
 

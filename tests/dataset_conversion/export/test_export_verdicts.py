@@ -37,13 +37,16 @@ def test_a_verdict_goes_into_the_description(export, one_prediction, judge, tmp_
     assert "QA: PASS (1 checks)" in description(tmp_path)
 
 
-def test_a_stop_is_not_exported_unless_forced(export, one_prediction, judge, tmp_path):
+def test_a_stop_is_not_exported_unless_asked_for_by_name(export, one_prediction, judge, tmp_path):
     verdicts = judge(Level.STOP)
     result = export(one_prediction, "--verdicts", verdicts)
     assert result.status == 1
     assert "case 'HFS': QA: STOP (1 of 1 checks): GTV volume 1622 cm3" in result.err
+    assert "add --despite-stop to export it" in result.err
+    # Leniency toward contours is none toward the gate.
+    assert export(one_prediction, "--verdicts", verdicts, "--force").status == 1
     assert not (tmp_path / "out/HFS").exists()
-    assert export(one_prediction, "--verdicts", verdicts, "--force").status == 0
+    assert export(one_prediction, "--verdicts", verdicts, "--despite-stop").status == 0
     assert "QA: STOP" in description(tmp_path)
 
 
@@ -84,6 +87,16 @@ def test_a_stop_takes_an_earlier_export_back(export, one_prediction, judge, tmp_
     assert result.status == 1
     assert "its earlier export in" in result.err
     assert not (tmp_path / "out/HFS").exists()
+
+
+def test_a_stop_that_cannot_take_an_export_back_says_so(export, one_prediction, judge, tmp_path):
+    assert export(one_prediction).status == 0
+    (tmp_path / "out/HFS/.replacing.json").write_text("no note")
+    result = export(one_prediction, "--verdicts", judge(Level.STOP))
+    assert result.status == 1
+    assert "case 'HFS': QA: STOP" in result.err
+    assert "was not removed, do not use it: " in result.err
+    assert ".replacing.json: not a readable JSON file" in result.err
 
 
 def test_a_stop_keeps_what_a_hand_has_changed_and_names_it(export, one_prediction, judge, tmp_path):
