@@ -44,7 +44,7 @@ there are more ways to go."""
 PROBES, PROBE_SIZES = 2000, (-4.0, -1.5)
 """Points looked at near a summit, and powers of ten between which their distances are drawn."""
 
-PROBE_RADII = (0.003, 0.01, 0.03, 0.1, 0.3)
+PROBE_RADII = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Distances within which such points are counted on few voxels."""
 
 Weights = NDArray[np.float64]
@@ -141,16 +141,22 @@ class Moves:
             return point
         while True:
             places = np.stack([self._nearby(point.weights, PROBE_SIZES, rng) for _ in range(PROBES)])
-            away = np.abs(places - point.weights).sum(axis=1)
-            values = np.full(PROBES, -np.inf)
-            for nearest, farthest in zip((0.0, *PROBE_RADII), (*PROBE_RADII, np.inf), strict=True):
-                chosen = (away > nearest) & (away <= farthest)
-                # Where points are near, few voxels can differ.
-                tally = self.tally if farthest == np.inf else self.tally.near(point, farthest)
-                values[chosen] = tally.values(places[chosen])
+            values = self._values_around(point, places)
             if values.max() <= point.value + IMPROVEMENT:
                 return point
             point = self.ascend_pairs(self.tally.point(places[values.argmax()]))
+
+    def _values_around(self, point: Point, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The objective (place,) at weights (place, model) near a point: the nearer, the fewer voxels can differ."""
+        values = np.empty(len(places))
+        away = np.abs(places - point.weights).sum(axis=1)
+        tally = self.tally
+        for farthest, nearest in zip((np.inf, *PROBE_RADII), (*PROBE_RADII, -np.inf), strict=True):
+            if farthest < np.inf:
+                tally = tally.near(tally.point(point.weights), farthest)
+            chosen = (away > nearest) & (away <= farthest)
+            values[chosen] = tally.values(places[chosen])
+        return values
 
     def _nearby(self, weights: Weights, sizes: tuple[float, float], rng: np.random.Generator) -> Weights:
         step = self.reordered(rng.normal(size=weights.size)) * 10 ** rng.uniform(*sizes)

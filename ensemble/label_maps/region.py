@@ -41,14 +41,13 @@ class Region:
         limit = self.radius * INSIDE
         moving = direction != 0
         changes = -offset[moving] / direction[moving]
-        t, height = 0.0, float(np.abs(offset).sum())
-        if height >= limit:
-            return 0.0
+        # At the edge, where rounding may have led past it, it is still possible to go inward.
+        t, height = 0.0, min(float(np.abs(offset).sum()), limit)
         for change in np.sort(changes[changes > 0]):
             reached = float(np.abs(offset + change * direction).sum())
-            if reached >= limit:
+            if reached > limit and reached > height:
                 return t + (limit - height) / (reached - height) * float(change - t)
-            t, height = float(change), reached
+            t, height = float(change), min(reached, limit)
         return t + (limit - height) / float(np.abs(direction).sum())
 
 

@@ -421,7 +421,7 @@ def test_equally_good_weights_nearer_to_uniform_are_preferred(arrays: Callable[.
 @pytest.fixture
 def _lazy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that goes nowhere from its starts."""
-    for name in ("ascend", "refine"):
+    for name in ("ascend", "slide", "refine", "probe"):
         monkeypatch.setattr(Moves, name, lambda moves, point, *_: point)
 
 
