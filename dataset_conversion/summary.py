@@ -70,4 +70,4 @@ def overlap_in_words(alignment: Alignment) -> str:
     """Overlap of bone before and after."""
     if alignment.overlap_before is None or alignment.overlap_after is None:
         return MISSING
-    return f"{alignment.overlap_before:.2f} > {alignment.overlap_after:.2f}"
+    return f"{alignment.overlap_before:.2f} to {alignment.overlap_after:.2f}"

@@ -101,6 +101,7 @@ def show(scores: ScoresFile) -> None:
 
 @app.command(epilog=console.EPILOG)
 def report(
+    context: typer.Context,
     scores: ScoresFile,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for index.html and the tables.")
@@ -155,6 +156,12 @@ def report(
             help="Predict minutes of editing by what chordoma-eval review-summary --model-out wrote.",
         ),
     ] = None,
+    viewer: Annotated[
+        int,
+        typer.Option(
+            "--viewer", metavar="N", min=0, help="Write pages of the N worst cases, which open without a server."
+        ),
+    ] = 0,
 ) -> None:
     """Write one self-contained HTML page with tables, plots and pictures, and the tables as CSV, Markdown and LaTeX."""
     from nnunet_chordoma.evaluation.report.write import write_report
@@ -171,6 +178,9 @@ def report(
         weights=weights or (),
         gate=gate,
         editing_minutes=editing_minutes,
+        viewer=viewer,
+        # What stands above this stage may bring the viewer along.
+        page_writer=context.obj,
     )
     console.console().print(f"wrote {index}", soft_wrap=True, markup=False)
 

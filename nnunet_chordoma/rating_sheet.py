@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,10 @@ COLUMNS = ("patient", "contours", "structure", "minutes", "comments")
 SPREADSHEET = ".xlsx"
 
 _WIDTHS = (14, 12, 20, 12, 70)
-_DELIMITERS = {"comma": ",", "semicolon": ";"}
+_TITLE = "ratings"
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"\d*,\d+", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9]\d{0,2},\d{3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class Rating:
 def read_sheet(path: Path) -> tuple[Rating, ...]:
     """Ratings of a sheet in .csv or .xlsx, in its order.
 
-    A CSV may also be one that a spreadsheet saved where the comma is the decimal sign, separated by semicolons. Raises
-    ChordomaError, naming the file and the row as a spreadsheet counts it, for other columns, rows without a name, rows
-    that are there twice, and minutes that are no number >= 0.
+    A CSV may also be one that a spreadsheet saved: with a byte order mark, separated by semicolons or tabs, with
+    decimal commas, empty rows and empty columns on the right. Raises ChordomaError, naming the file and the row as a
+    spreadsheet counts it, for other columns, rows without a name, rows that are there twice, and minutes that are no
+    number >= 0.
     """
-    rows = _rows_of_spreadsheet(path) if _is_spreadsheet(path) else _rows_of_text(path)
+    stored = _rows_of_spreadsheet(path) if _is_spreadsheet(path) else _rows_of_text(path)
+    rows = [(number, _without_empty_columns(cells)) for number, cells in stored]
     if not rows or tuple(rows[0][1]) != COLUMNS:
         found = ",".join(rows[0][1]) if rows else "nothing"
         raise ChordomaError(
@@ -93,7 +99,7 @@ def with_rating(
 
 def _is_spreadsheet(path: Path) -> bool:
     if path.suffix.lower() not in (".csv", SPREADSHEET):
-        raise ChordomaError(f"{path}: a rating sheet is a .csv or {SPREADSHEET} file; name it so")
+        raise ChordomaError(f"{path}: a rating sheet is a .csv or {SPREADSHEET} file; save it as one of them")
     return path.suffix.lower() == SPREADSHEET
 
 
@@ -109,16 +115,27 @@ def _rating(cells: list[str], where: str) -> Rating:
 def _minutes(text: str, where: str) -> float | None:
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    if _THOUSANDS.fullmatch(text):
+        raise ChordomaError(
+            f"{where}: expected minutes as a number >= 0 without separators of thousands, found '{text}'; write it "
+            "with a decimal point, or without the comma"
+        )
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not _valid(value):
         raise ChordomaError(
-            f"{where}: expected minutes as a number >= 0 with a decimal point, found '{text[:40]}'; "
+            f"{where}: expected minutes as a number >= 0 such as 7.5, found '{text[:40]}'; "
             "write 0 for nothing to edit, and words into the comments"
         )
     return value
+
+
+def _without_empty_columns(cells: list[str]) -> list[str]:
+    """Columns that were once used count as part of a sheet."""
+    while len(cells) > len(COLUMNS) and not cells[-1]:
+        cells = cells[:-1]
+    return cells
 
 
 def _valid(minutes: float) -> bool:
@@ -142,15 +159,22 @@ def _rows_of_text(path: Path) -> list[tuple[int, list[str]]]:
         raise ChordomaError(f"{path}: no such file") from None
     except UnicodeDecodeError:
         raise ChordomaError(f"{path}: not in UTF-8; save the sheet as CSV UTF-8, or as {SPREADSHEET}") from None
-    semicolons = text.startswith(_DELIMITERS["semicolon"].join(COLUMNS))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_DELIMITERS["semicolon" if semicolons else "comma"])
+    delimiter = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows = [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:
         raise ChordomaError(f"{path}: row {reader.line_num}: not readable as CSV ({error}); correct it") from None
-    if semicolons:
+    if delimiter != ",":
+        # Where commas do not separate cells they are no separators of thousands either, but decimal signs.
         rows = [[c.replace(",", ".") if i == COLUMNS.index("minutes") else c for i, c in enumerate(r)] for r in rows]
     return [(number, row) for number, row in enumerate(rows, start=1) if any(row)]
+
+
+def _delimiter(text: str) -> str:
+    """Comma, semicolon or tab, whichever follows the name of the first column, quoted or not."""
+    after = re.match(rf'"?{COLUMNS[0]}"?([;\t])', text)
+    return after.group(1) if after else ","
 
 
 def _rows_of_spreadsheet(path: Path) -> list[tuple[int, list[str]]]:
@@ -162,15 +186,14 @@ def _rows_of_spreadsheet(path: Path) -> list[tuple[int, list[str]]]:
     if not path.is_file():
         raise ChordomaError(f"{path}: no such file")
     try:
-        sheet = load_workbook(path, data_only=True).worksheets[0]
+        book = load_workbook(path, data_only=True)
+        # The reviewer may have put another one first.
+        sheet = next((each for each in book.worksheets if each.title == _TITLE), book.worksheets[0])
     except (BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError) as error:
         raise ChordomaError(f"{path}: not a readable {SPREADSHEET} file ({error}); save it again") from None
     rows = []
     for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
         cells = [_cell(value) for value in values]
-        # Columns that were once used count as part of a sheet.
-        while len(cells) > len(COLUMNS) and not cells[-1]:
-            cells.pop()
         if any(cells):
             rows.append((number, cells))
     return rows
@@ -190,7 +213,7 @@ def _write_spreadsheet(path: Path, ratings: Iterable[Rating]) -> None:
 
     book = Workbook()
     sheet = book.worksheets[0]
-    sheet.title = "ratings"
+    sheet.title = _TITLE
     sheet.append(COLUMNS)
     for row, rating in enumerate(ratings, start=2):
         for column, value in enumerate((*rating.key, rating.minutes, rating.comments), start=1):

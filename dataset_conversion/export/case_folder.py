@@ -34,15 +34,23 @@ def require_free(folder: Path, known: ExportRecord | None, formats: Iterable[For
     """Raise ChordomaError if files of another prediction, or files that were changed, lie there and may not go.
 
     A folder holds one prediction, so that files in other formats than those to be written (`formats`) count too. To
-    `overwrite` is to replace what was changed in these formats, not to remove it in others.
+    `overwrite` is to replace what was changed in these formats, not to remove it in others, and never what lies in a
+    folder without an export's record: those may be references.
     """
+    if not (folder / FILE_NAME).exists():
+        foreign = next((path for kind in Format if (path := folder / kind.file_name).exists()), None)
+        if foreign is not None:
+            raise ChordomaError(
+                f"case '{folder.name}': {foreign} exists, and no {FILE_NAME} beside it says that an export wrote it; "
+                "it is never replaced: choose another -o, or move it away"
+            )
     if overwrite:
         asked = tuple(formats)
         for kind in _changed(folder, _recorded(folder)):
             if kind not in asked:
                 raise ChordomaError(
-                    f"case '{folder.name}': {folder / kind.file_name} was changed since it was exported, or "
-                    f"{FILE_NAME} is missing, and would be lost; move it away, or add --format {kind.value}"
+                    f"case '{folder.name}': {folder / kind.file_name} was changed since it was exported and would be "
+                    f"lost; move it away, or add --format {kind.value}"
                 )
         return
     for kind in Format:

@@ -20,7 +20,8 @@ EMPTY_IF_UNKNOWN = (
 """Attributes of type 2: present, even if empty."""
 
 IF_KNOWN = (
-    *("OtherPatientIDs", "EthnicGroup", "PatientComments", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("OtherPatientIDs", "EthnicGroup", "PatientComments"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
     *("StudyDescription", "PatientAge", "PatientSize", "PatientWeight"),
 )
 

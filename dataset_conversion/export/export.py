@@ -10,7 +10,7 @@ from pathlib import Path
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.dataset_conversion.export.case_folder import sweep, withdraw
 from nnunet_chordoma.dataset_conversion.export.export_case import Exported, ExportJob, export_case
-from nnunet_chordoma.dataset_conversion.export.gate_verdict import StoppedByGateError, verdict_remark
+from nnunet_chordoma.dataset_conversion.export.gate_verdict import NOT_CHECKED, StoppedByGateError, verdict_remark
 from nnunet_chordoma.dataset_conversion.export.options import LARGEST_TOLERANCE_MM, ExportOptions, ExportRequest
 from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction, find_predictions
@@ -85,7 +85,7 @@ def _with_verdicts(
     """
     options = {}
     for prediction, record in predictions:
-        remark = request.options.remark
+        remark = request.options.remark or NOT_CHECKED
         if request.verdicts is not None:
             try:
                 remark = verdict_remark(prediction, record, request.verdicts, request.despite_stop)

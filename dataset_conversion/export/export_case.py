@@ -17,7 +17,7 @@ from nnunet_chordoma.dataset_conversion.export.drawing import draw
 from nnunet_chordoma.dataset_conversion.export.export_record import ContourCounts, ExportRecord
 from nnunet_chordoma.dataset_conversion.export.identity import describe, models_behind, uid
 from nnunet_chordoma.dataset_conversion.export.options import ExportOptions, Format
-from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder, find_original
+from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder, find_original, require_elsewhere
 from nnunet_chordoma.dataset_conversion.export.predicted_image import require_image
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
 from nnunet_chordoma.dataset_conversion.export.proof import (
@@ -79,7 +79,7 @@ def export_case(job: ExportJob) -> Exported:
     _require_dicom(record, job)
     require_image(job.prediction, record)
     digests = job.prediction.sha256(options.labels)
-    models = models_behind(job.prediction.folder, case)
+    models = models_behind(job.prediction.label_map)
     fingerprint = _fingerprint(record, digests, models, options)
     known = finished(folder, fingerprint)
     kept = {kind for kind in Format if known is not None and known.intact(folder, [kind])}
@@ -90,12 +90,14 @@ def export_case(job: ExportJob) -> Exported:
         return Exported(known, True)
     require_free(folder, known, options.formats, job.overwrite)
     ct = find_original(record, job.ct) if job.ct is not None and any(kind.is_dicom for kind in formats) else None
+    if ct is not None and job.ct is not None:
+        require_elsewhere(folder, ct, job.ct.folder / case, what)
     scan = on_scan(job.prediction, record.chain, options.labels)
     if ct is not None and not scan.present:
         lost = ", ".join(structure.name for structure in scan.lost)
         why = f"nothing of {lost} is left on the grid of the CT" if lost else "its prediction holds no structure"
         raise ChordomaError(f"{what}: {why}; there is nothing to export")
-    origin = _origin(job.prediction, models, fingerprint, known, options)
+    origin = _origin(job.prediction, record, models, fingerprint, known, options)
     with built_aside(folder) as aside:
         contoured = _Contoured()
         if known is not None and Format.RTSTRUCT in kept:
@@ -198,12 +200,18 @@ def _fingerprint(record: CaseRecord, digests: dict[str, str], models: str, optio
         "holes": options.holes.value,
         "tolerance_mm": options.tolerance_mm,
         "remark": options.remark,
+        "orientation_fix": record.orientation_fix,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _origin(
-    prediction: Prediction, models: str, fingerprint: str, known: ExportRecord | None, options: ExportOptions
+    prediction: Prediction,
+    record: CaseRecord,
+    models: str,
+    fingerprint: str,
+    known: ExportRecord | None,
+    options: ExportOptions,
 ) -> Origin:
     """Date and identifiers stay those of an earlier export from the same inputs."""
     predicted = datetime.fromtimestamp(prediction.label_map.stat().st_mtime).replace(microsecond=0)
@@ -213,5 +221,8 @@ def _origin(
         if options.labels
         else "Probabilities interpolated on the grid of the CT, contours where the most probable structure changes."
     )
-    text = describe(models, f"{way} Points within {options.tolerance_mm:g} mm.", options.remark)
+    # No check tells left from right, so a hand that set them is named.
+    fix = "" if record.orientation_fix is None else f"Orientation set by --fix-orientation {record.orientation_fix}"
+    remark = ". ".join(said for said in (options.remark, fix) if said)
+    text = describe(models, f"{way} Points within {options.tolerance_mm:g} mm.", remark)
     return Origin((fingerprint, made.isoformat()), text, models, made)

@@ -9,6 +9,9 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256
 from nnunet_chordoma.verdicts import Level, one_line, read_verdict
 
+NOT_CHECKED = "QA: not checked"
+"""Said in place of a verdict."""
+
 CHARACTERS = 400
 """Of a StructureSetDescription, which has 1024 and names models and weights as well."""
 

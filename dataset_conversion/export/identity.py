@@ -8,7 +8,8 @@ from typing import Any
 
 from nnunet_chordoma import __version__
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_json
+from nnunet_chordoma.files import read_json, sha256
+from nnunet_chordoma.images import stem
 
 UID_ROOT = "2.25.156689071122320863808189190720846715929."
 """Root of this project's UIDs: derived from a UUID, as ITU-T X.667 allows without registration."""
@@ -16,6 +17,7 @@ UID_ROOT = "2.25.156689071122320863808189190720846715929."
 MANUFACTURER = "nnunet-chordoma"
 DRAFT = "DRAFT - not for clinical use"
 ENSEMBLE_FILE, ENSEMBLE_SCHEMA = "ensemble.json", "chordoma-ensemble-predictions"
+LABEL_MAP = "label_map_sha256"
 
 SHORT_STRING, LONG_STRING, SHORT_TEXT = 16, 64, 1024
 """Most characters of DICOM's value representations SH, LO and ST (PS3.5, table 6.2-1)."""
@@ -28,27 +30,33 @@ def uid(role: str, inputs: Iterable[str]) -> str:
     return str(generate_uid(UID_ROOT, entropy_srcs=["\n".join((role, *inputs))]))
 
 
-def models_behind(folder: Path, case: str) -> str:
-    """In words, which models predicted a case and with which weights: from the ensemble's record in its folder.
+def models_behind(label_map: Path) -> str:
+    """In words, which models predicted a case and with which weights: from the ensemble's record beside its label map.
 
-    Without one the name of the folder has to do. Raises ChordomaError for a record that cannot be read.
+    Without one the name of the folder has to do. A label map that is not the one of the record is said to be changed.
+    Raises ChordomaError for a record that cannot be read.
     """
-    path = folder / ENSEMBLE_FILE
-    if not path.is_file():
-        return f"predictions '{folder.resolve().name}'"
-    content = read_json(path)
+    folder, case = label_map.parent, stem(label_map)
+    path, unknown = folder / ENSEMBLE_FILE, f"predictions '{folder.resolve().name}'"
+    content = read_json(path) if path.is_file() else None
     entry: Any = None
     if isinstance(content, dict) and content.get("schema") == ENSEMBLE_SCHEMA:
         entry = content.get("cases", {}).get(case)
     if not isinstance(entry, dict):
-        return f"predictions '{folder.resolve().name}'"
+        return unknown
     try:
+        recorded, found = entry.get(LABEL_MAP), sha256(label_map)
+        # A run that was killed leaves the label map of the one before, which the record goes on to describe.
+        before = entry.get("replaces") or {}
+        if found != recorded and before.get(LABEL_MAP) == found:
+            entry, recorded = before, found
         weights = [(str(name), float(weight)) for name, weight in entry["weights"].items()]
         rule = str(entry["rule"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ChordomaError(f"case '{case}': no rule and weights in {path}; predict it again") from None
     listed = ", ".join(f"{name} {weight:.4g}" for name, weight in weights if weight > 0)
-    return f"ensemble ({rule}) of {listed}"
+    changed = ", label map changed since" if recorded not in (None, found) else ""
+    return f"ensemble ({rule}) of {listed}{changed}"
 
 
 def describe(models: str, way: str, remark: str = "") -> str:

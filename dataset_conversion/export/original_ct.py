@@ -62,6 +62,18 @@ def find_original(record: CaseRecord, ct: CtFolder) -> CtSeries:
     return series
 
 
+def require_elsewhere(folder: Path, ct: CtSeries, own: Path, what: str) -> None:
+    """Raise ChordomaError if `folder`, for exported files, is one with the CT's files, lies in one or around them.
+
+    `own` is the case's folder of originals, if it exists; nothing may go there either.
+    """
+    resolved = folder.resolve()
+    places = {path.resolve().parent for path in ct.files}
+    for place in sorted(places | ({own.resolve()} if own.is_dir() else set())):
+        if place in (resolved, *resolved.parents) or resolved in place.parents:
+            raise ChordomaError(f"{what}: {folder} would lie among its CT in {place}; choose another -o")
+
+
 def _series(series: Mapping[str, FoundSeries], wanted: str, record: CaseRecord) -> list[FoundSeries]:
     return [one for uid, one in series.items() if _recorded(uid, record) == wanted]
 

@@ -48,7 +48,8 @@ def settle(folder: Path) -> None:
     """Bring a folder in order in which a run was killed while it replaced files; others stay untouched.
 
     If nothing had been replaced yet, what lay there is described again. Else what is new is, and what is left of the
-    old files goes, as it was about to. Files that are neither stay, with no record: somebody has changed them.
+    old files goes, as it was about to. Files that are neither stay, and no record has
+    them: somebody has changed them.
     """
     for name in (NOTE, FILE_NAME):
         for partial in folder.glob(f"{ASIDE}*-{name}"):
@@ -65,7 +66,7 @@ def settle(folder: Path) -> None:
             for kind in left:
                 if kind not in placed:
                     (folder / kind.file_name).unlink()
-            if placed:
+            if placed or any((folder / kind.file_name).exists() for kind in Format):
                 write_export_record(folder / FILE_NAME, _only(note.new, placed))
     (folder / NOTE).unlink()
 

@@ -37,7 +37,7 @@ FRUITLESS_LINES = 2
 SLOPE_MODELS = 24
 """Of this number over that of models one step away is followed along slopes: with many models random lines miss."""
 
-FRUITLESS_KICKS, KICKS_PER_MODEL, WORTHWHILE = 20, 2, 1e-6
+FRUITLESS_KICKS, KICKS_PER_MODEL, WORTHWHILE = 12, 2, 1e-5
 """A summit stands when so many steps away from it led to none that is higher by a worthwhile amount; with many models
 there are more ways to go."""
 

@@ -20,14 +20,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, IMPROVEMENT, NEARBY, Moves, from_uniform
+from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, NEARBY, WORTHWHILE, Moves, from_uniform
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, threads
 
 RANDOM_STARTS = 5
 
 SAMPLE_VOXELS = 150_000
-"""Where more voxels depend on the weights, starts are followed, and weights refitted, on about as many of them."""
+"""Where more voxels depend on the weights, starts are followed on about as many of them."""
+
+REFIT_VOXELS = 50_000
+"""The same for refits, of which there are many: other patients change the weights more than other voxels do."""
 
 MOST_PAIR_VOXELS = 10_000_000
 """Starts are also explored along pairs where starts times pairs times voxels are no more: with few voxels slopes
@@ -96,13 +99,13 @@ def maximise(
 
 
 def refit(
-    objective: LabelMapIoU, starts: Iterable[Weights], seed: int = 0, sample_voxels: int = SAMPLE_VOXELS
+    objective: LabelMapIoU, starts: Iterable[Weights], seed: int = 0, sample_voxels: int = REFIT_VOXELS
 ) -> Solution:
     """A quick maximisation from few starts (model,), for the many refits that show how certain weights are.
 
-    Slopes from every start, pairs from the best place reached, and where many voxels depend on the weights only on
-    a sample of them: the same for all refits with one seed, whatever the multiplicity of the cases. So nothing is
-    claimed of pairs. The value is that of all voxels and never below that of a start.
+    Slopes from every start and pairs from the best place reached, where many voxels depend on the weights on a sample
+    of them: the same for all refits with one seed, whatever the multiplicity of the cases. From there slopes are
+    followed on all voxels. Nothing is claimed of pairs. On the sample no start is better than where that began.
     """
     given = [_on_simplex(start, objective.models) for start in starts]
     if not given:
@@ -165,17 +168,17 @@ class _Search:
                 return point
 
     def refined(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights]) -> Point:
-        """The highest summit nearby, from which no line tried on all voxels leads higher."""
+        """The highest summit nearby, from which no line on all voxels leads to one that is worth another round."""
         while True:
             for radius, sizes in SUMMITS:
                 moves = self._around(point, radius * point.weights.size)
                 reached = moves.refine(moves.tally.point(point.weights), rng, sizes)
                 self._lines_explored += moves.lines
                 point = self.full.point(reached.weights)
-            summit = self.moves.probe(point, rng)
+            summit = point
             point, _ = self.moves.improve(summit, self.moves.further(summit, rng, landmarks))
-            point = self.moves.ascend_pairs(point)
-            if point.value <= summit.value + IMPROVEMENT:
+            point = self.moves.probe(self.moves.ascend_pairs(point), rng)
+            if point.value <= summit.value + WORTHWHILE:
                 return point
             point = self.climb(point)
 
@@ -196,7 +199,7 @@ class _Search:
             best = self.moves.ascend(improved, self._random(0))
 
     def quick(self, starts: list[Weights]) -> Point:
-        """The best of the starts and of where they lead on the voxels to explore."""
+        """Where slopes lead from the best of the starts and of what they lead to on the voxels to explore."""
 
         def follow(moves: Moves, start: Weights, _: int) -> Point:
             return moves.slide(self.coarse.point(start))
@@ -205,7 +208,8 @@ class _Search:
         moves = Moves(self.coarse, self.moves.order, ROUGH_GAIN)
         end = moves.drop_negligible(moves.toward_uniform(moves.ascend_pairs(_best(ends)), rounds=1))
         self._lines_explored += moves.lines
-        return self.full.point(self._ranked([end.weights, *starts])[0])
+        best = _best([end, *(self.coarse.point(start) for start in starts)])
+        return self.climb(self.full.point(best.weights))
 
     def _explored(self, starts: list[Weights], progress: Progress) -> list[Weights]:
         """Where the starts lead, on the voxels to explore."""

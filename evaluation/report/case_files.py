@@ -23,13 +23,19 @@ def image_folders(sidecar: Sidecar, images: Path | None) -> list[Path]:
 
 def read_pair(case: str, sidecar: Sidecar, model: str) -> tuple[Image, Image]:
     """Reference and prediction of a case; raises ChordomaError if one is gone, or is not what was scored."""
+    files = scored_files(case, sidecar, model)
+    reference = read_labels(files.reference, sidecar.scheme, f"reference, case '{case}'")
+    prediction = read_labels(files.predictions[model], sidecar.scheme, f"model '{model}', case '{case}'")
+    return reference, prediction
+
+
+def scored_files(case: str, sidecar: Sidecar, model: str) -> ScoredFiles:
+    """Where both lie; raises ChordomaError if one is gone, or is not what was scored."""
     files = sidecar.cases.get(case)
     if files is None or model not in files.predictions:
         raise ChordomaError(f"case '{case}': the sidecar names no label map of model '{model}'")
     _require_unchanged(case, files, model)
-    reference = read_labels(files.reference, sidecar.scheme, f"reference, case '{case}'")
-    prediction = read_labels(files.predictions[model], sidecar.scheme, f"model '{model}', case '{case}'")
-    return reference, prediction
+    return files
 
 
 def read_ct(case: str, folders: Sequence[Path], grid: Geometry) -> Image:

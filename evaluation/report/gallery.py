@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.report.case_files import image_folders, read_ct, read_pair
+from nnunet_chordoma.evaluation.report.figures.orientation import upright
 from nnunet_chordoma.evaluation.report.figures.planes import View
 from nnunet_chordoma.evaluation.report.figures.slice_views import draw_views
+from nnunet_chordoma.evaluation.report.viewed import slice_of_file, viewed_case, viewer_command
 from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import OVERALL, SplitSummary, has_reference, unique
 
@@ -31,8 +33,12 @@ class RankedCase:
 
 @dataclass(frozen=True)
 class CasePicture:
+    """Views of a case; `viewer` is a command that shows `slice_index`, the axial one's as it is stored."""
+
     ranked: RankedCase
     views: tuple[View, ...]
+    viewer: str
+    slice_index: int
 
 
 @dataclass(frozen=True)
@@ -90,11 +96,10 @@ def make_gallery(
         return Gallery(
             model, summary.split, (), (), "The scores file has no sidecar beside it, which names the label maps."
         )
-    folders = image_folders(sidecar, images)
     pictures = []
     for ranked in rank_cases(scores, summary.split, model):
         try:
-            pictures.append(_case_picture(ranked, sidecar, model, folders))
+            pictures.append(_case_picture(ranked, sidecar, model, images))
         except ChordomaError as error:
             if images is not None:
                 raise
@@ -103,8 +108,12 @@ def make_gallery(
     return Gallery(model, summary.split, sidecar.scheme.structures, tuple(pictures), reason)
 
 
-def _case_picture(ranked: RankedCase, sidecar: Sidecar, model: str, folders: list[Path]) -> CasePicture:
+def _case_picture(ranked: RankedCase, sidecar: Sidecar, model: str, images: Path | None) -> CasePicture:
     reference, prediction = read_pair(ranked.case, sidecar, model)
-    ct = read_ct(ranked.case, folders, reference.geometry)
+    ct = read_ct(ranked.case, image_folders(sidecar, images), reference.geometry)
     views = draw_views(ct, reference, prediction, sidecar.scheme, f"case {ranked.case}, {model}")
-    return CasePicture(ranked, tuple(views))
+    axial = next(view.index for view in views if view.name == "axial")
+    shown = slice_of_file(reference.geometry, upright(reference).geometry, axial)
+    return CasePicture(
+        ranked, tuple(views), viewer_command(viewed_case(ranked.case, sidecar, model, images), shown), shown
+    )

@@ -23,6 +23,7 @@ from nnunet_chordoma.evaluation.report.readings.standing_out import (
     standing_out,
 )
 from nnunet_chordoma.evaluation.report.readings.value_grid import value_grid
+from nnunet_chordoma.evaluation.report.viewed import slice_of_file, viewed_case, viewer_command
 from nnunet_chordoma.evaluation.sidecar import Sidecar
 from nnunet_chordoma.evaluation.summary import SplitSummary
 
@@ -38,12 +39,17 @@ LISTED = 10
 
 @dataclass(frozen=True)
 class ReadResult:
-    """A result in sentences, with pictures where there is a CT; `reason` says what could not be read."""
+    """A result in sentences, with pictures where there is a CT; `reason` says what could not be read.
+
+    `viewer` is a command that shows `slice_index`, as stored, empty where there are no pictures.
+    """
 
     low: LowResult
     sentences: tuple[str, ...]
     views: tuple[View, ...] = ()
     reason: str = ""
+    viewer: str = ""
+    slice_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,4 +120,6 @@ def _read(
         return ReadResult(low, sentences, reason=f"No picture: {error}.")
     what = f"case {low.case}, {model}"
     views = draw_differences(ct, reference, prediction, sidecar.scheme, low.structure, found.centre_zyx, what)
-    return ReadResult(low, sentences, tuple(views))
+    shown = slice_of_file(pair[0].geometry, ct.geometry, found.slice_index)
+    command = viewer_command(viewed_case(low.case, sidecar, model, images), shown)
+    return ReadResult(low, sentences, tuple(views), viewer=command, slice_index=shown)

@@ -30,6 +30,7 @@ from nnunet_chordoma.evaluation.report.sections.provenance import provenance_sec
 from nnunet_chordoma.evaluation.report.sections.split import split_section
 from nnunet_chordoma.evaluation.report.sections.volume import volume_section
 from nnunet_chordoma.evaluation.report.sections.worst import worst_section
+from nnunet_chordoma.evaluation.report.viewed import FOLDER, PageWriter, ViewerLinks, viewed_case, worst_cases
 from nnunet_chordoma.evaluation.report.worst import find_worst
 from nnunet_chordoma.evaluation.sidecar import EDITED, edited_since, read_sidecar
 from nnunet_chordoma.evaluation.store import read_scores
@@ -45,7 +46,7 @@ LONGEST_WHOLE = 10
 
 TEMPLATES = Path(__file__).parent / "templates"
 WRITTEN = ".written"
-"""List of the files in the folder `tables`; what else lies there is somebody's own."""
+"""List of the report's files in a folder; what else lies there is somebody's own."""
 
 
 def write_report(
@@ -61,12 +62,15 @@ def write_report(
     weights: Sequence[Path] = (),
     gate: Path | None = None,
     editing_minutes: Path | None = None,
+    viewer: int = 0,
+    page_writer: PageWriter | None = None,
 ) -> Path:
     """Write `output`/index.html and `output`/tables/; returns the page's path.
 
     `ensembles` names the models that section 3.1's improvements are about, `paper` asks for the published numbers,
     `comparisons` are files of chordoma-eval compare (by default those of these scores beside them), `weights` of
     chordoma-ensemble fit, `gate` is a folder of verdicts, `editing_minutes` a model of chordoma-eval review-summary.
+    `page_writer` makes pages of the `viewer` worst cases, in `output`/viewer, to which the page links.
     Everything is made before anything is written, the page comes last. Raises ChordomaError for a bad scores file, an
     unknown model (`shown_model`, `ensembles`), an image folder that was named and does not serve, a comparison of other
     scores, a bad weights file or verdict, or a model of minutes that is bad or of another label scheme.
@@ -85,20 +89,26 @@ def write_report(
     shown = picture_model(first, shown_model)
     compared = find_comparisons(scores_file, comparisons)
     fits = [read_fitted_weights(path) for path in weights]
-    cases = [case for summary in summaries for case in summary.cases]
-    verdicts = read_verdicts(gate, cases) if gate is not None else []
+    scored = [case for summary in summaries for case in summary.cases]
+    verdicts = read_verdicts(gate, scored) if gate is not None else []
     minutes = usable_model(editing_minutes, scores, sidecar) if editing_minutes is not None else None
     improvements = improvements_section(summaries, ensembles)
     metrics = [metric_named(key) for key in unique(scores["metric"])]
     text = methods_text(metrics, summaries, sidecar, compared, bool(improvements.tables))
     gallery = make_gallery(scores, first, sidecar, shown, images)
+    if viewer and page_writer is None:
+        raise ChordomaError("--viewer: nothing here makes pages; use the command chordoma-eval")
+    worst = [find_worst(scores, summary, sidecar, shown, images) for summary in summaries]
+    cases = worst_cases([each.listed for each in worst], viewer)
+    viewed = [viewed_case(case, sidecar, shown, images) for case in cases] if sidecar is not None else []
+    links = ViewerLinks(frozenset(each.name for each in viewed))
     sections = [
         findings_section(summaries, compared),
         *(split_section(scores, summary, number) for number, summary in enumerate(summaries, 1)),
         improvements,
         overview_section(scores, summaries, shown),
-        worst_section([find_worst(scores, summary, sidecar, shown, images) for summary in summaries]),
-        pictures_section(gallery),
+        worst_section(worst, links),
+        pictures_section(gallery, links),
         volume_section(scores, summaries, shown),
         agreement_section(scores, summaries, shown),
         *([editing_minutes_section(minutes, scores, summaries)] if minutes is not None else []),
@@ -111,14 +121,18 @@ def write_report(
     ]
     caution = f"{EDITED.format(scores=scores_file.name)}." if changed else ""
     page = _render(title, _extent_text(summaries), caution, sections)
-    _write_tables(output / "tables", _table_files(sections))
+    pages = page_writer(viewed) if page_writer is not None and viewed else {}
+    _write_files(output / "tables", _table_files(sections))
+    _write_files(output / FOLDER, pages)
     write_text(output / "index.html", page)
     return output / "index.html"
 
 
-def _write_tables(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the tables of this page, and remove those of an earlier page that this one does not have."""
+def _write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write what belongs to this page, and remove what belonged to an earlier page and this one does not have."""
     listed = folder / WRITTEN
+    if not files and not listed.is_file():
+        return
     earlier = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     # Both until the earlier are gone, in case this is interrupted.
     write_text(listed, "".join(f"{name}\n" for name in sorted({*earlier, *files})))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from nnunet_chordoma.evaluation.editing_minutes import MINUTES, Prediction
-from nnunet_chordoma.evaluation.names import structure_title
+from nnunet_chordoma.evaluation.names import count, structure_title
 from nnunet_chordoma.evaluation.predicted_minutes import PredictedMinutes
 from nnunet_chordoma.evaluation.tables.cells import NOTHING, number, titled
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Kind, Layout, Row, Table, file_stem
@@ -37,8 +37,18 @@ def structures_table(predicted: PredictedMinutes) -> Table:
             (summary.split, model, case, structure, *_values(prediction))
             for (model, case, structure), prediction in predicted.parts.items()
         ),
-        ("Mean (minimum–maximum) of predictions over the cases, in minutes; not measured.",),
+        ("Mean (minimum–maximum) of predictions over the cases, in minutes; not measured.", *_fewer(predicted)),
     )
+
+
+def _fewer(predicted: PredictedMinutes) -> tuple[str, ...]:
+    """What the totals of cases are that lack a structure which others have."""
+    structures = len(predicted.summary.structures)
+    cases = len({case for model, case in predicted.totals if predicted.structures_of(model, case) < structures})
+    if not cases:
+        return ()
+    lack, its = ("lacks", "its total is") if cases == 1 else ("lack", "their totals are")
+    return (f"{count(cases, 'case')} {lack} the reference of a structure: {its} over the other structures alone.",)
 
 
 def patients_table(predicted: PredictedMinutes, level: float) -> Table:

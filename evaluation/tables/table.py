@@ -34,7 +34,10 @@ class Layout(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """`detail` is the small print of the heading, such as `n = 8`."""
+    """`detail` is the small print of the heading, which on a page leads to the address `link`.
+
+    A `muted` row is for reference and stands back.
+    """
 
     title: str
     detail: str = ""
@@ -53,12 +56,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """`detail` is the small print of the heading; a `muted` row is for reference and stands back."""
+    """`detail` is the small print of the heading, which on a page leads to the address `link`.
+
+    A `muted` row is for reference and stands back.
+    """
 
     head: str
     entries: tuple[Entry, ...]
     detail: str = ""
     muted: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def _new_file(sop_class: str, sop_instance: str, modality: str, patient: str, st
     dataset.SOPInstanceUID = sop_instance
     dataset.Modality = modality
     dataset.PatientID = dataset.PatientName = patient
-    dataset.PatientIdentityRemoved = "YES"
+    dataset.PatientIdentityRemoved, dataset.DeidentificationMethod = "YES", "drawn, of no patient"
     dataset.StudyInstanceUID = study
     dataset.SeriesInstanceUID = series
     return dataset

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.gate.disagreement import CaseRows
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import read_geometry
 from nnunet_chordoma.layout import FILE_ENDING
+from nnunet_chordoma.predicted_from import images_behind
 
 IMAGE_FOLDERS = ("imagesTs", "imagesTr", "images", ".")
 RECORDS = "conversion"
@@ -33,13 +35,17 @@ def find_inputs(
 ) -> tuple[CaseInputs, ...]:
     """Image and record of every case of `label_maps` (case -> file) in a dataset that chordoma-convert wrote.
 
-    Raises ChordomaError for a case that has no image or no record there.
+    Raises ChordomaError for a case that has no image or no record there, and for a label map that was predicted from
+    another image, where the records beside it tell.
     """
     existing_folder(dataset, "dataset")
-    return tuple(
+    found = tuple(
         CaseInputs(case, _image(dataset, case), path, _record(dataset, case), disagreements.get(case))
         for case, path in label_maps.items()
     )
+    for each in found:
+        _require_image(each)
+    return found
 
 
 def common_grid(inputs: Iterable[CaseInputs], expected: Geometry | None, whose: str) -> Geometry:
@@ -71,6 +77,15 @@ def _image(dataset: Path, case: str) -> Path:
             "give the dataset that the case was predicted from"
         )
     return found
+
+
+def _require_image(inputs: CaseInputs) -> None:
+    images = images_behind(inputs.label_map.parent, inputs.case)
+    if images and images != (sha256(inputs.image),):
+        raise ChordomaError(
+            f"case '{inputs.case}': {inputs.label_map} was predicted from another image than {inputs.image}; give the "
+            "dataset whose images were predicted, or predict the case again"
+        )
 
 
 def _record(dataset: Path, case: str) -> Path:

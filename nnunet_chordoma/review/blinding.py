@@ -16,6 +16,9 @@ MOMENT = datetime(2000, 1, 1, 12, tzinfo=timezone.utc)
 
 SECRET_BITS = 128
 
+NAME_SIGNS, NAME_LENGTH = "23456789BCDFGHJKMNPQRTVWXZ", 4
+"""Of patients' names: nothing that is read as another sign, and no vowels, which make words."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -39,14 +42,26 @@ def secret_seed() -> int:
 def assign(cases: Sequence[str], patients: int, sources: Sequence[str], seed: int) -> tuple[Assignment, ...]:
     """Choose `patients` of the cases, in random order, and shuffle the sources of each, independently of the others.
 
-    The same arguments always give the same. Raises ValueError for more patients than cases.
+    The same arguments always give the same, but for the names of patients. Raises ValueError for more patients than
+    cases.
     """
     chance = Random(seed)
     chosen = chance.sample(sorted(cases), patients)
     return tuple(
-        Assignment(f"patient_{number}", case, tuple(chance.sample(list(sources), len(sources))))
-        for number, case in enumerate(chosen, start=1)
+        Assignment(patient, case, tuple(chance.sample(list(sources), len(sources))))
+        for patient, case in zip(patient_names(patients), chosen, strict=True)
     )
+
+
+def patient_names(patients: int) -> tuple[str, ...]:
+    """Names such as `patient_7F3K`, in the order in which folders list them: no two kits have the same ones.
+
+    They are not made from a seed, which would be known of its guesses by them.
+    """
+    names: set[str] = set()
+    while len(names) < patients:
+        names.add(f"patient_{''.join(secrets.choice(NAME_SIGNS) for _ in range(NAME_LENGTH))}")
+    return tuple(sorted(names))
 
 
 def random_inputs() -> tuple[str, ...]:

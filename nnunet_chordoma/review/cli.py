@@ -15,6 +15,14 @@ DEFAULT_CASES = 5
 """The paper's number (section 2.6)."""
 
 
+@app.callback()
+def _with_viewer(context: typer.Context) -> None:
+    # Evaluation knows no viewer: its report is given what makes the pages.
+    from nnunet_chordoma.review.report_pages import viewer_pages
+
+    context.obj = viewer_pages
+
+
 @app.command("review-kit", epilog=console.EPILOG)
 def review_kit(
     reference: Annotated[
@@ -136,7 +144,8 @@ def review_summary(
         typer.Option(
             "--model-out",
             metavar="MINUTES.JSON",
-            help="Write the fitted minutes of editing here, for chordoma-eval report --editing-minutes.",
+            help="Write the fitted minutes of editing here, for chordoma-eval report --editing-minutes. Too few "
+            "ratings for a fit end with status 1, after all else is done.",
         ),
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the published numbers of Table 1c below these.")] = False,

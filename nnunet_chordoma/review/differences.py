@@ -32,6 +32,8 @@ from nnunet_chordoma.review.table_1c import TOTAL, TOTAL_TITLE, minutes_by_place
 
 Floats = NDArray[np.float64]
 
+DECIMALS = 9
+
 RECORDS = (
     *("source", "compared_with", "structure", "n", "mean_difference", "ci_low", "ci_high", "median_difference"),
     *("longer", "shorter", "equal"),
@@ -102,7 +104,8 @@ def _family(
 def _difference(
     source: str, other: str, structure: str, pairs: Pairs, tests: tuple[Result, ...], chance: Chance
 ) -> Difference:
-    signs = np.sign(pairs.baseline - pairs.model)
+    # 0.1 + 0.2 minutes are not longer than 0.3.
+    signs = np.sign(np.round(pairs.baseline - pairs.model, DECIMALS))
     longer, shorter, equal = (int((signs == sign).sum()) for sign in (1, -1, 0))
     effect = paired_effect(MINUTES, other, source, structure, pairs, chance)
     return Difference(source, other, structure, effect, longer, shorter, equal, tests)

@@ -112,6 +112,8 @@ def _shown(request: KitRequest) -> dict[str, Path]:
     """Case to CT on the dataset's grid or, for the original CT, to conversion record."""
     if (request.conversion is None) != (request.ct is None):
         raise ChordomaError("--conversion and --ct go together: the records of the conversion, and the CTs it was of")
+    if request.conversion is not None and request.images is not None:
+        raise ChordomaError("--images and --conversion are two ways to show patients; leave one of them out")
     if request.conversion is not None:
         return record_files(request.conversion)
     if request.images is None:

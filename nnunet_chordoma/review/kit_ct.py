@@ -13,8 +13,7 @@ from nnunet_chordoma import __version__
 from nnunet_chordoma.dataset_conversion.dicom.ct_series import CtSeries, read_headers
 from nnunet_chordoma.dataset_conversion.export.dicom_modules import stamp
 from nnunet_chordoma.dataset_conversion.export.identity import MANUFACTURER, uid
-from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.evaluation.inputs import slice_axis
+from nnunet_chordoma.evaluation.report.figures.orientation import upright
 from nnunet_chordoma.images import Image
 from nnunet_chordoma.review.blinding import MOMENT, random_inputs
 
@@ -24,20 +23,11 @@ NOTE = "New identifiers; nothing kept of earlier headers"
 
 
 def in_slices(image: Image) -> Image:
-    """The same voxels in the order of a CT's slices: the third axis along the normal of the first two.
+    """The same voxels as a CT of a patient lying head first and supine has them, and in the order of its slices.
 
-    Raises ChordomaError if the slices are not transverse.
+    Rows run to the patient's left, columns to the back and slices to the head, or nearest to it.
     """
-    if slice_axis(image.geometry) != 0:
-        raise ChordomaError("its slices are not transverse, as planning systems need them; reorient the dataset")
-    if np.linalg.det(np.reshape(image.geometry.direction, (3, 3))) > 0:
-        return image
-    # The other way round: the last slice first.
-    grid = image.geometry
-    x, y, z = (float(v) for v in grid.to_physical_mm([[0, 0, grid.size[2] - 1]])[0])
-    direction = np.reshape(grid.direction, (3, 3)) * (1, 1, -1)
-    turned = type(grid)(grid.size, grid.spacing_mm, (x, y, z), tuple(float(v) for v in direction.ravel()))
-    return Image(image.array[::-1], turned)
+    return upright(image)
 
 
 def hounsfield(image: Image) -> Image:
@@ -86,7 +76,7 @@ def _slice(pixels: NDArray[np.int16], image: Image, z: int) -> Any:
     made.SeriesDescription = "CT for blinded review"
     made.BodyPartExamined = "PELVIS"
     made.SeriesNumber, made.InstanceNumber = 1, z + 1
-    # How the patient lay is not known of voxels; where left and front are, the orientation says.
+    # How the patient lay is not known of voxels; this agrees with the orientation, which says where left and back are.
     made.PatientPosition = "HFS"
     made.ImagePositionPatient = _decimals(grid.to_physical_mm([[0, 0, z]])[0])
     made.ImageOrientationPatient = _decimals(np.concatenate([direction[:, 0], direction[:, 1]]))

@@ -59,6 +59,7 @@ def instructions(assignments: tuple[Assignment, ...], scheme: LabelScheme, sprea
     patients = f"{len(assignments)} patient{'s' if len(assignments) > 1 else ''}"
     sheets = f"{SHEET} (or {SPREADSHEET}, whichever you prefer; return one)" if spreadsheet else SHEET
     first = assignments[0].patient
+    returned = fill(f"The rating sheet alone: {sheets}.", WIDTH)
     about = (
         f"Of {patients} you get a planning CT and {len(names)} sets of contours: {listed}. Each set shows "
         f"{', '.join(scheme.structures)}. Who or what drew a set is not said. The order is made by chance and is "
@@ -89,8 +90,8 @@ It shows the sets one at a time, can time your editing, and fills the sheet.
 Or import each patient's folder "{DICOM}" into your planning system:
     {first}/{DICOM}/ct               the CT
     {first}/{DICOM}/contours_{names[0]}.dcm   one RTSTRUCT for each set
-The patients are called {first} and so on there. The dates are made up.
+There too the patients have the names of their folders. The dates are made up.
 
 WHAT TO RETURN
-The rating sheet alone: {sheets}.
+{returned}
 """

@@ -45,7 +45,7 @@ def relations(items: Sequence[MeasuredItem], metrics: Sequence[Metric]) -> tuple
     """
     cases = list(dict.fromkeys(item.case for item in items))
     values = np.array([[i.minutes, *(i.values[m.key] for m in metrics)] for i in items]).reshape(len(items), -1)
-    rows = [np.array([n for n, item in enumerate(items) if item.case == case]) for case in cases]
+    case_of = np.array([cases.index(item.case) for item in items])
     if len(items) < FEWEST_FOR_A_CORRELATION:
         nothing = np.full(len(metrics), math.nan)
         return _relations(metrics, nothing, nothing, nothing, len(items), len(cases))
@@ -53,25 +53,35 @@ def relations(items: Sequence[MeasuredItem], metrics: Sequence[Metric]) -> tuple
     if len(cases) >= FEWEST_FOR_INTERVAL:
         rng = np.random.default_rng(SEED)
         drawn = rng.integers(0, len(cases), (RESAMPLES, len(cases)))
-        resampled = np.array([rank_correlations(values[np.concatenate([rows[c] for c in draw])]) for draw in drawn])
+        times = (drawn[:, :, np.newaxis] == np.arange(len(cases))).sum(axis=1)
+        resampled = rank_correlations(values, times[:, case_of])
         defined = (~np.isnan(resampled)).mean(axis=0) >= FEWEST_DEFINED
         resampled[:, ~defined] = 0.0
         limits = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
         low, high = np.where(defined, limits, math.nan)
-    return _relations(metrics, rank_correlations(values), low, high, len(items), len(cases))
+    (rho,) = rank_correlations(values, np.ones((1, len(items)), dtype=int))
+    return _relations(metrics, rho, low, high, len(items), len(cases))
 
 
-def rank_correlations(values: Floats) -> Floats:
-    """Spearman's rho of the first column of (item, column) with each other; NaN where a side is constant."""
-    from scipy.stats import rankdata
+def rank_correlations(values: Floats, times: NDArray[np.int_]) -> Floats:
+    """Spearman's rho (resample, column - 1) of the first column of (item, column) with each other.
 
-    ranks = rankdata(values, axis=0)
-    centred = ranks - ranks.mean(axis=0)
-    spread = np.sqrt((centred**2).sum(axis=0))
-    product = centred[:, 0] @ centred[:, 1:]
+    `times` (resample, item) says how often a resample has each item. NaN where a side is constant.
+    """
+    ranks = np.stack([_ranks(column, times) for column in values.T])
+    centred = ranks - (times * ranks).sum(axis=-1, keepdims=True) / times.sum(axis=-1, keepdims=True)
+    spread = np.sqrt((times * centred**2).sum(axis=-1))
+    product = (times * centred[0] * centred[1:]).sum(axis=-1)
     size = spread[0] * spread[1:]
-    rho = np.divide(product, size, out=np.full(len(size), math.nan), where=size > 0)
-    return np.asarray(np.clip(rho, -1.0, 1.0))
+    rho = np.divide(product, size, out=np.full(size.shape, math.nan), where=size > 0)
+    return np.asarray(np.clip(rho, -1.0, 1.0)).T
+
+
+def _ranks(column: Floats, times: NDArray[np.int_]) -> Floats:
+    """(resample, item): mean rank among all that the resample has, from 1."""
+    distinct, place = np.unique(column, return_inverse=True)
+    tied = np.stack([times[:, place == i].sum(axis=1) for i in range(len(distinct))], axis=1)
+    return np.asarray((tied.cumsum(axis=1) - tied + (tied + 1) / 2)[:, place])
 
 
 def _relations(

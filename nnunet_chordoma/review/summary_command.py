@@ -83,7 +83,11 @@ def summarise(
         write_editing_model(model_out, summary.model)
         _say(f"wrote {model_out}; next: chordoma-eval report SCORES.CSV -o DIR --editing-minutes {model_out}")
     elif model_out is not None:
-        raise ChordomaError(f"--model-out {model_out}: not written: {summary.no_model}")
+        stale = "; the file there is of an earlier run and was left" if model_out.exists() else ""
+        raise ChordomaError(
+            f"--model-out {model_out}: not written: {summary.no_model}{stale}; all else was done, leave the option out "
+            "or rate more patients"
+        )
 
 
 def summary_of(reviews: Reviews, scores: Path | None = None, *, paper: bool = False) -> Summary:

@@ -11,7 +11,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import only_writer
 from nnunet_chordoma.segment import steps
-from nnunet_chordoma.segment.model_folder import CHECKPOINT
+from nnunet_chordoma.segment.loaded_models import LoadedModels
 from nnunet_chordoma.segment.patient import WORK, Patient, Places, State
 from nnunet_chordoma.segment.progress import Steps
 from nnunet_chordoma.segment.request import Prepared, SegmentRequest, prepare
@@ -19,7 +19,6 @@ from nnunet_chordoma.segment.summary import read_times, write_summary
 
 if TYPE_CHECKING:
     from nnunet_chordoma.training.protocols import InferenceProtocol
-    from nnunet_chordoma.training.trained_model import TrainedModel
 
 CONVERT, ENSEMBLE, CHECK, EXPORT = "convert", "ensemble", "check", "export"
 
@@ -35,7 +34,7 @@ def segment(request: SegmentRequest) -> tuple[Patient, ...]:
     """
     prepared = prepare(request)
     protocol = _protocol(request.device)
-    models = _read_models(prepared, protocol)
+    models = LoadedModels.read(prepared.models, protocol)
     (request.out / WORK).mkdir(parents=True, exist_ok=True)
     with only_writer(
         request.out / WORK, f"-o {request.out}: another chordoma-segment writes there; wait until it has ended"
@@ -52,7 +51,7 @@ def segment(request: SegmentRequest) -> tuple[Patient, ...]:
 
 
 def _segment(
-    request: SegmentRequest, prepared: Prepared, protocol: InferenceProtocol, models: list[TrainedModel]
+    request: SegmentRequest, prepared: Prepared, protocol: InferenceProtocol, models: LoadedModels
 ) -> tuple[Patient, ...]:
     patients = tuple(_patient(request, case) for case in request.scans)
     names = [CONVERT, *map(predict_step, prepared.models), EXPORT]
@@ -74,16 +73,6 @@ def _segment(
     return patients
 
 
-def _read_models(prepared: Prepared, protocol: InferenceProtocol) -> list[TrainedModel]:
-    """All models, read into memory before hours of work, so that a damaged one is found then."""
-    from nnunet_chordoma.training.trained_model import read_model
-
-    models = [read_model(name, folder, None, CHECKPOINT) for name, folder in prepared.models.items()]
-    for model in models:
-        protocol.check(model)
-    return models
-
-
 def _give_up(patients: Sequence[Patient], request: SegmentRequest, prepared: Prepared, error: BaseException) -> None:
     """Summaries of a run that ends early, so that none of an earlier run speaks of contours that are out of date."""
     said = " ".join(str(error).split()) or type(error).__name__
@@ -95,12 +84,9 @@ def _give_up(patients: Sequence[Patient], request: SegmentRequest, prepared: Pre
             write_summary(patient, request, prepared)
 
 
-def _predict(
-    patients: Sequence[Patient], models: list[TrainedModel], protocol: InferenceProtocol, shown: Steps
-) -> None:
+def _predict(patients: Sequence[Patient], models: LoadedModels, protocol: InferenceProtocol, shown: Steps) -> None:
     """Model by model, so that only one at a time is on the GPU; each is given up when all patients have had it."""
-    while models:
-        model = models.pop(0)
+    for model in models.one_by_one():
         for patient in _going(patients, shown, 1):
             with shown.step(patient, predict_step(model.name)) as clock:
                 steps.predict(patient, model, protocol, clock)

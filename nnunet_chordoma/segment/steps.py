@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_chordoma.dataset_conversion.export.case_folder import unchanged, withdraw
 from nnunet_chordoma.dataset_conversion.export.export import export_cases
-from nnunet_chordoma.dataset_conversion.export.gate_verdict import CHARACTERS
+from nnunet_chordoma.dataset_conversion.export.gate_verdict import CHARACTERS, NOT_CHECKED
 from nnunet_chordoma.dataset_conversion.export.options import ExportRequest
 from nnunet_chordoma.dataset_conversion.scan.convert_scan import convert_scan
 from nnunet_chordoma.ensemble.predict import predict_folders
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import sha256
+from nnunet_chordoma.files import only_writer, sha256
 from nnunet_chordoma.gate.check import check_folder
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.layout import FILE_ENDING
@@ -27,8 +28,6 @@ from nnunet_chordoma.verdicts import Level, Verdict, one_line, read_verdict
 if TYPE_CHECKING:
     from nnunet_chordoma.training.protocols import InferenceProtocol
     from nnunet_chordoma.training.trained_model import TrainedModel
-
-NOT_CHECKED = "QA: not checked"
 
 
 def convert(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: StepClock) -> None:
@@ -78,7 +77,7 @@ def judge(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: 
     checked = check_folder(_predictions(patient, prepared), places.scan, request.qa, places.verdict, (patient.case,))
     patient.verdict, clock.kept = checked.verdicts[0], bool(checked.kept)
     if patient.verdict.level is Level.STOP and not request.despite_stop:
-        _stop(patient, one_line(patient.verdict))
+        _stop(patient, request, one_line(patient.verdict))
 
 
 def export(patient: Patient, request: SegmentRequest, prepared: Prepared, clock: StepClock) -> None:
@@ -87,8 +86,14 @@ def export(patient: Patient, request: SegmentRequest, prepared: Prepared, clock:
     if request.qa is None:
         patient.verdict = _earlier_stop(patient, predictions)
         if patient.verdict is not None and not request.despite_stop:
-            _stop(patient, f"checked in an earlier run: {one_line(patient.verdict)}; add --despite-stop to export it")
+            _stop(
+                patient,
+                request,
+                f"checked in an earlier run: {one_line(patient.verdict)}; add --despite-stop to export it",
+            )
             return
+    with _no_other_export(request):
+        ours = unchanged(places.final)
     result = export_cases(
         ExportRequest(
             predictions=(predictions,),
@@ -97,7 +102,7 @@ def export(patient: Patient, request: SegmentRequest, prepared: Prepared, clock:
             options=replace(request.export, remark=_remark(patient)),
             ct=patient.ct if patient.ct.is_dir() else None,
             force=request.force,
-            overwrite=request.overwrite or unchanged(places.final),
+            overwrite=request.overwrite or ours,
         )
     )
     done = result.exported[patient.case]
@@ -110,9 +115,15 @@ def _predictions(patient: Patient, prepared: Prepared) -> Path:
     return places.ensemble if len(prepared.models) > 1 else places.models / next(iter(prepared.models))
 
 
-def _stop(patient: Patient, why: str) -> None:
+def _stop(patient: Patient, request: SegmentRequest, why: str) -> None:
+    with _no_other_export(request):
+        withdraw(patient.places.final)
     patient.state, patient.reason = State.STOPPED, f"case '{patient.case}': {why}"
-    withdraw(patient.places.final)
+
+
+def _no_other_export(request: SegmentRequest) -> AbstractContextManager[None]:
+    """Held while folders are brought in order in which `chordoma-convert export` may be replacing files."""
+    return only_writer(request.out, f"-o {request.out}: another export writes there; run again when it has ended")
 
 
 def _earlier_stop(patient: Patient, predictions: Path) -> Verdict | None:
@@ -127,10 +138,8 @@ def _earlier_stop(patient: Patient, predictions: Path) -> Verdict | None:
 
 
 def _remark(patient: Patient) -> str:
-    """What the description of the DICOM objects says first: the verdict, and that a hand set the orientation."""
-    checked = NOT_CHECKED if patient.verdict is None else one_line(patient.verdict, CHARACTERS)
-    fix = None if patient.record is None else patient.record.orientation_fix
-    return checked if fix is None else f"{checked}. Orientation set by --fix-orientation {fix}"
+    """What the description of the DICOM objects says first: the verdict."""
+    return NOT_CHECKED if patient.verdict is None else one_line(patient.verdict, CHARACTERS)
 
 
 def _drop_damaged(folder: Path, case: str) -> None:

@@ -57,6 +57,9 @@ def view(
         list[str] | None,
         typer.Option("--case", "--cases", metavar="CASE ...", help="Show these cases; by default all."),
     ] = None,
+    slice_index: Annotated[
+        int | None, typer.Option("--slice", metavar="K", min=0, help="Open the first case at this slice, from 0.")
+    ] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Heading of the page.")] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
@@ -89,6 +92,7 @@ def view(
             not no_browser,
             write_manifest,
             standalone,
+            slice_index,
         )
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_chordoma import console
 from nnunet_chordoma.cases import existing_folder, parse_models
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.images import read_geometry
 from nnunet_chordoma.viewer.contents import Contents, check_contents
 from nnunet_chordoma.viewer.details import completed
 from nnunet_chordoma.viewer.manifest import FILE_NAME, read_manifest, write_manifest
@@ -34,12 +35,17 @@ class Request:
     browser: bool = True
     manifest: Path | None = None
     standalone: Path | None = None
+    slice: int | None = None
 
 
 def run(request: Request) -> None:
     """Show, or write what was asked for instead. Raises ChordomaError for anything that cannot be shown."""
     contents = contents_of(request)
     check_contents(contents)
+    if request.slice is not None and (request.standalone or request.manifest):
+        raise ChordomaError("--slice: opens the page at a slice, but none is opened here; leave it out")
+    if request.slice is not None:
+        _check_slice(request.slice, contents)
     if request.manifest is not None:
         whole = tuple(completed(contents, case) for case in contents.cases)
         write_manifest(request.manifest, replace(contents, cases=whole))
@@ -56,7 +62,14 @@ def run(request: Request) -> None:
     if request.manifest is None and request.standalone is None:
         from nnunet_chordoma.viewer.serving import serve
 
-        serve(contents, request.port, request.browser)
+        serve(contents, request.port, request.browser, request.slice)
+
+
+def _check_slice(index: int, contents: Contents) -> None:
+    case = contents.cases[0]
+    slices = read_geometry(case.image).shape_zyx[0]
+    if index >= slices:
+        raise ChordomaError(f"--slice {index}: case '{case.name}' has the slices 0 to {slices - 1}; name one of these")
 
 
 def contents_of(request: Request) -> Contents:

@@ -84,14 +84,19 @@ def check_contents(contents: Contents) -> None:
                 raise ChordomaError(
                     f"case '{case.name}': {file} is not NIfTI; the viewer shows {' and '.join(SUFFIXES)}, convert it"
                 )
-        grid = read_geometry(case.image)
-        for overlay in case.overlays:
-            difference = grid.difference(read_geometry(overlay.file))
-            if difference:
-                raise ChordomaError(
-                    f"case '{case.name}': overlay '{overlay.name}' ({overlay.file}) lies on another grid than the "
-                    f"image {case.image.name}: {difference}; show it with the image it was made from"
-                )
+        check_grids(case)
+
+
+def check_grids(case: ViewerCase) -> None:
+    """Raise ChordomaError unless the overlays lie on the grid of their image; only headers are read."""
+    grid = read_geometry(case.image)
+    for overlay in case.overlays:
+        difference = grid.difference(read_geometry(overlay.file))
+        if difference:
+            raise ChordomaError(
+                f"case '{case.name}': overlay '{overlay.name}' ({overlay.file}) lies on another grid than the "
+                f"image {case.image.name}: {difference}; show it with the image it was made from"
+            )
 
 
 def _refuse_repeats(names: Sequence[str], what: str) -> None:

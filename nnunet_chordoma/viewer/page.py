@@ -12,6 +12,7 @@ from nnunet_chordoma.viewer.contents import Contents, ViewerCase
 
 WEB = Path(__file__).parent / "web"
 NIIVUE = "vendor/niivue.umd.js"
+LICENCE = WEB / "vendor" / "LICENSE"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -67,7 +68,6 @@ def overview(contents: Contents) -> Json:
         "cases": [
             {
                 "name": case.name,
-                "bytes": [path.stat().st_size for path in case.files],
                 "overlays": [{"name": each.name, "role": each.role} for each in case.overlays],
             }
             for case in contents.cases

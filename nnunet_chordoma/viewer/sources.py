@@ -79,6 +79,17 @@ def find_contents(place: Path, sources: Sources, cases: Sequence[str], title: st
             own = tuple(place / name for name in LABEL_FOLDERS if (place / name).is_dir())
             sources = replace(sources, references=own)
         return _assembled(images, sources, cases, title or place.resolve().name, place)
+    for option, given in (
+        ("-r", sources.references),
+        ("-m", sources.models),
+        ("-e", sources.ensemble),
+        ("--uncertainty", sources.uncertainty),
+        ("--case", cases),
+    ):
+        if given:
+            raise ChordomaError(
+                f"{option}: the folder of one case shows its own files; leave {option} out, or give its CT"
+            )
     return _single_case(place, title)
 
 

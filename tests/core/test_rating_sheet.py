@@ -57,8 +57,17 @@ def test_comments_are_no_formulas_in_a_spreadsheet(tmp_path):
         HEAD.replace("\n", "\r\n") + "patient_1,A,gtv,2.5,good\r\n\r\n,,,,\r\n",
         HEAD.replace(",", ";") + "patient_1;A;gtv;2,5;good\n",
         HEAD + " patient_1 , A,gtv, 2.50 ,good \n",
+        HEAD + 'patient_1,A,gtv,"2,5",good\n',
+        '"patient";"contours";"structure";"minutes";"comments"\n"patient_1";"A";"gtv";2,5;"good"\n',
+        "\ufeff" + HEAD.replace(",", ";").replace("\n", "\r\n") + "patient_1;A;gtv;2,5;good\r\n;;;;\r\n;;;;\r\n",
+        HEAD.replace(",", "\t") + "patient_1\tA\tgtv\t2,5\tgood\n",
+        HEAD.replace("\n", ",,\n") + "patient_1,A,gtv,2.5,good,,\n,,,,,,\n",
     ],
-    ids=["byte order mark", "windows, empty rows", "semicolons and decimal commas", "spaces"],
+    ids=[
+        *("byte order mark", "windows, empty rows", "semicolons and decimal commas", "spaces"),
+        *("commas and decimal commas", "all texts quoted", "byte order mark, semicolons, empty rows", "tabs"),
+        "columns once used",
+    ],
 )
 def test_what_spreadsheets_save_is_read(tmp_path, text):
     (tmp_path / "ratings.csv").write_bytes(text.encode())
@@ -79,7 +88,13 @@ def test_commas_in_comments_stay_where_semicolons_separate(tmp_path):
         (HEAD + "patient_1,A,gtv,-1,\n", "row 2: expected minutes as a number >= 0"),
         (HEAD + "patient_1,A,gtv,nan,\n", "row 2: expected minutes as a number >= 0"),
         (HEAD + "patient_1,A,gtv,inf,\n", "row 2: expected minutes as a number >= 0"),
-        (HEAD + 'patient_1,A,gtv,"2,5",\n', "with a decimal point, found '2,5'"),
+        (
+            HEAD + 'patient_1,A,gtv,"1,500",\n',
+            "row 2: expected minutes as a number >= 0 without separators of thousands",
+        ),
+        (HEAD + "patient_1,A,gtv,1_0,\n", "found '1_0'"),
+        (HEAD + "patient_1,A,gtv,00:07:30,\n", "found '00:07:30'"),
+        (HEAD + "patient_1,A,gtv,7\n", "row 2: expected 5 cells, found 4"),
         (HEAD + "patient_1,A,gtv,2,5,good\n", "row 2: expected 5 cells, found 6; quote commas"),
         (HEAD + "patient_1,,gtv,2,\n", "row 2: expected patient, contours and structure"),
         (HEAD + "p,A,gtv,2,\n\np,B,gtv,3,\np,A,gtv,4,\n", "row 5: p, contours A, gtv is in row 2 already"),
@@ -99,7 +114,7 @@ def test_other_sheets_are_refused_by_row(tmp_path, text, said):
     [
         ("ratings.csv", b"\xff\xfe\x00", "not in UTF-8"),
         ("ratings.xlsx", b"no archive", "not a readable .xlsx file"),
-        ("ratings.ods", b"", "a rating sheet is a .csv or .xlsx file"),
+        ("ratings.ods", b"", "a rating sheet is a .csv or .xlsx file; save it as one"),
         ("ratings.csv", None, "no such file"),
         ("ratings.xlsx", None, "no such file"),
     ],
@@ -109,6 +124,24 @@ def test_files_that_are_no_sheets_are_refused(tmp_path, name, content, said):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ChordomaError, match=said):
         read_sheet(tmp_path / name)
+
+
+def test_a_spreadsheet_that_was_worked_in_is_read(tmp_path):
+    from openpyxl import load_workbook
+
+    path = tmp_path / "ratings.xlsx"
+    write_sheet(path, RATINGS)
+    book = load_workbook(path)
+    sheet = book["ratings"]
+    # Shown as 12:30 or 13 as it may be, a number is a number; one typed with the other decimal sign is text.
+    sheet["D2"].number_format = "0"
+    sheet["D4"], sheet["D4"].number_format = "2,5", "@"
+    sheet["H9"] = " "
+    book.create_sheet("notes", 0)["A1"] = "mine"
+    sheet.move_range("A2:E2", rows=6)
+    book.save(path)
+    filled = with_rating(RATINGS, "patient_1", "B", "gtv", 2.5, "")
+    assert read_sheet(path) == (*filled[1:], filled[0])
 
 
 def test_one_rating_is_replaced_and_the_rest_stays():

@@ -54,7 +54,11 @@ ALLOWED = {
         "nnunet_chordoma.gate",
     },
     # It hands out what the stages made and joins what comes back; none of them knows it.
-    "nnunet_chordoma.review": {"nnunet_chordoma.dataset_conversion", "nnunet_chordoma.evaluation"},
+    "nnunet_chordoma.review": {
+        "nnunet_chordoma.dataset_conversion",
+        "nnunet_chordoma.evaluation",
+        "nnunet_chordoma.viewer",
+    },
 }
 
 

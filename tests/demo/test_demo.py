@@ -32,6 +32,9 @@ class Demo:
         self.printed = ""
 
     def start(self):
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # In the background of a shell script Ctrl-C is ignored, and what is started inherits that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def times(self, pattern):

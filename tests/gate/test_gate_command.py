@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from nnunet_chordoma.files import read_json, write_json
+from nnunet_chordoma.files import read_json, sha256, write_json
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, write_image
 from nnunet_chordoma.labels import CHORDOMA
@@ -30,6 +30,21 @@ def test_ranges(fitted):
     assert qa["alignment_methods"] == {"bone": 15}
     assert qa["held_out"]["stop"] == {}
     assert not any("unknown" in finding for finding in qa["held_out"]["look"].values())
+
+
+def test_a_prediction_from_another_image_is_not_judged(cohort, capsys):
+    def predicted_from(digest):
+        case = {"images_sha256": [digest]}
+        content = {"schema": "chordoma-predictions", "cases": {cohort.test: case}}
+        write_json(cohort.predictions / "chordoma_predictions.json", content)
+
+    predicted_from("e" * 64)
+    assert cohort.check() == 1
+    assert "case 'new_patient': " in (said := capsys.readouterr().err)
+    assert "was predicted from another image than" in said
+    assert not (cohort.verdicts / "new_patient.json").exists()
+    predicted_from(sha256(cohort.dataset / "imagesTs/new_patient_0000.nii.gz"))
+    assert cohort.check() == 0
 
 
 def test_predictions_take_the_place_of_references(cohort, draw, command):

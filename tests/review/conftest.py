@@ -19,6 +19,7 @@ from nnunet_chordoma.review.cli import LIST_OPTIONS, app
 
 GRID = Geometry((30, 28, 8), (2.0, 2.0, 4.0), (-31.7, -20.25, -412.5))
 MODELS = ("unet_diceful", "optimal_mixture")
+ALIKE = 18
 
 
 def box(grid: Geometry, x: slice, y: slice, z: slice) -> np.ndarray:
@@ -74,8 +75,9 @@ class Cohort:
 
 
 def review_kit(*arguments: object) -> SimpleNamespace:
-    """Run `chordoma-eval review-kit` as the shell does: exit status and what it says."""
-    listed = console.expand_lists(["review-kit", *map(str, arguments)], LIST_OPTIONS)
+    """Run `chordoma-eval review-kit` as the shell does, in one process: exit status and what it says."""
+    workers = () if "--workers" in arguments else ("--workers", "1")
+    listed = console.expand_lists(["review-kit", *map(str, arguments), *workers], LIST_OPTIONS)
     done = CliRunner().invoke(app, listed)
     return SimpleNamespace(status=done.exit_code, error=str(done.exception or ""), output=done.output)
 
@@ -85,6 +87,27 @@ def make_cohort(tmp_path) -> Callable[..., Cohort]:
     return lambda *arguments: Cohort(tmp_path / "data", *arguments)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
     return SimpleNamespace(run=review_kit, drawn=drawn, grid=GRID, models=MODELS)
+
+
+def kit_of(root: Path, cohort: Cohort, *arguments: object) -> SimpleNamespace:
+    done = review_kit(*cohort.arguments, "-o", root / "kit", "--xlsx", *arguments)
+    assert done.status == 0, done.error
+    patients = tuple(sorted(path.name for path in (root / "kit").glob("patient_*")))
+    return SimpleNamespace(folder=root / "kit", key_file=root / "kit.key.json", cohort=cohort, patients=patients)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> SimpleNamespace:
+    """A kit of three of four cases, by two processes; only to be looked at."""
+    root = tmp_path_factory.mktemp("made")
+    return kit_of(root, Cohort(root / "data").add_cases(4), "--cases", 3, "--workers", 2)
+
+
+@pytest.fixture(scope="session")
+def alike(tmp_path_factory) -> SimpleNamespace:
+    """A kit of which even the contours say nothing: all sources drew the same; only to be looked at."""
+    root = tmp_path_factory.mktemp("alike")
+    return kit_of(root, Cohort(root / "data").add_cases(ALIKE, alike=True), "--cases", ALIKE)

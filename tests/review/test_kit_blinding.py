@@ -6,34 +6,25 @@ import json
 import random
 import zipfile
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from pydicom import dcmread
-from scipy.stats import chi2_contingency, rankdata
+from scipy.stats import chi2_contingency, chisquare, kendalltau, kruskal, rankdata
 
 from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.review.blinding import assign, secret_seed
 from nnunet_chordoma.review.key import read_key
 from nnunet_chordoma.viewer.manifest import read_manifest
 
-PATIENTS = 30
 CERTAIN = 1e-6
-"""A p-value that chance does not make; 30 patients whose order tells the source give 1e-37."""
-
-
-@pytest.fixture(scope="module")
-def telling_kit(tmp_path_factory):
-    """A kit of which even the contours say nothing: all sources drew the same."""
-    return tmp_path_factory.mktemp("blinding")
+"""A p-value that chance does not make; 18 patients whose order tells the source give 1e-22."""
 
 
 @pytest.fixture
-def alike(make_cohort, kit, telling_kit):
-    if not (telling_kit / "kit").exists():
-        cohort = make_cohort().add_cases(PATIENTS, alike=True)
-        done = kit.run(*cohort.arguments, "-o", telling_kit / "kit", "--cases", PATIENTS, "--xlsx")
-        assert done.status == 0, done.error
-    return telling_kit / "kit", read_key(telling_kit / "kit.key.json")
+def kit_and_key(alike):
+    return alike.folder, read_key(alike.key_file)
 
 
 def rtstruct(kit, item):
@@ -77,37 +68,49 @@ def chance_of(kit, key, feature):
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_no_order_tells_the_source(alike, name):
-    assert chance_of(*alike, FEATURES[name]) > CERTAIN
+def test_no_order_tells_the_source(kit_and_key, name):
+    assert chance_of(*kit_and_key, FEATURES[name]) > CERTAIN
 
 
-def test_the_order_of_the_sources_would_be_noticed(alike):
-    kit, key = alike
+def test_the_order_of_the_sources_would_be_noticed(kit_and_key):
+    kit, key = kit_and_key
     noise = random.Random(1)
     told = chance_of(kit, key, lambda _, item: key.sources.index(item.source))
     # Told in two of three patients alone.
     partly = chance_of(
         kit,
         key,
-        lambda _, item: key.sources.index(item.source) if int(item.patient[8:]) % 3 else noise.random(),
+        lambda _, item: key.sources.index(item.source) if key.patients.index(item.patient) % 3 else noise.random(),
     )
     assert told < CERTAIN
     assert partly < CERTAIN
 
 
-def test_orders_of_patients_are_independent_and_cases_come_in_no_order(alike):
-    _, key = alike
-    orders = Counter(tuple(item.source for item in key.items if item.patient == patient) for patient in key.patients)
-    # Of six orders two are missed in 30 patients but once in 10 000 kits.
-    assert len(orders) >= 5
-    assert max(orders.values()) < 18
-    cases = [next(i.case for i in key.items if i.patient == patient) for patient in key.patients]
-    assert sorted(cases) != cases
-    assert len(set(cases)) == PATIENTS
+def test_orders_of_patients_are_independent_and_cases_come_in_no_order():
+    sources, cases = ("reference", "unet", "ensemble"), [f"case_{i:04d}" for i in range(1200)]
+    made = assign(cases, 600, sources, secret_seed())
+    counts = Counter(each.sources for each in made)
+    assert len(counts) == 6
+    assert chisquare(list(counts.values())).pvalue > CERTAIN
+    following = Counter((one.sources, two.sources) for one, two in pairwise(made))
+    assert chi2_contingency([[following[o, t] for t in counts] for o in counts]).pvalue > CERTAIN
+    drawn = [each.case for each in made]
+    assert len(set(drawn)) == 600
+    ranks = rankdata(drawn)
+    assert kendalltau(range(600), ranks).pvalue > CERTAIN
+    by_source = [[r for r, each in zip(ranks, made, strict=True) if each.sources[0] == s] for s in sources]
+    assert kruskal(*by_source).pvalue > CERTAIN
 
 
-def test_files_of_sources_that_drew_the_same_are_the_same(alike):
-    kit, key = alike
+def test_a_seed_that_is_guessed_is_not_confirmed_by_any_name():
+    cases, sources = ["a", "b", "c"], ("reference", "unet")
+    first, second = (assign(cases, 3, sources, 11) for _ in range(2))
+    assert [(each.case, each.sources) for each in first] == [(each.case, each.sources) for each in second]
+    assert not {each.patient for each in first} & {each.patient for each in second}
+
+
+def test_files_of_sources_that_drew_the_same_are_the_same(kit_and_key):
+    kit, key = kit_and_key
     for patient in key.patients:
         items = [item for item in key.items if item.patient == patient]
         assert len({label_map(kit, item).read_bytes() for item in items}) == 1
@@ -126,15 +129,15 @@ def test_files_of_sources_that_drew_the_same_are_the_same(alike):
         assert len(stripped) == 1
 
 
-def test_all_files_have_one_time_and_one_mode(alike):
-    kit, _ = alike
+def test_all_files_have_one_time_and_one_mode(kit_and_key):
+    kit, _ = kit_and_key
     paths = [kit, *kit.rglob("*")]
     assert {path.stat().st_mtime for path in paths} == {946728000.0}
     assert len({path.stat().st_mode for path in paths if path.is_file()}) == 1
 
 
-def test_dates_and_identifiers_are_new_and_never_the_same(alike):
-    kit, key = alike
+def test_dates_and_identifiers_are_new_and_never_the_same(kit_and_key):
+    kit, key = kit_and_key
     seen = Counter()
     for item in key.items[:30]:
         data = dcmread(rtstruct(kit, item))
@@ -143,7 +146,7 @@ def test_dates_and_identifiers_are_new_and_never_the_same(alike):
         seen.update((data.SOPInstanceUID, data.SeriesInstanceUID))
     assert max(seen.values()) == 1
     frames = {dcmread(rtstruct(kit, item)).FrameOfReferenceUID for item in key.items}
-    assert len(frames) == PATIENTS
+    assert len(frames) == len(key.patients)
 
 
 def test_the_same_seed_gives_other_identifiers(make_cohort, kit, tmp_path):
@@ -153,8 +156,7 @@ def test_the_same_seed_gives_other_identifiers(make_cohort, kit, tmp_path):
     for name in ("first", "second"):
         done = kit.run(*cohort.arguments, "-o", tmp_path / name, "--cases", 1, "--seed", 5)
         assert done.status == 0, done.error
-        folder = tmp_path / name / "patient_1/dicom"
-        uids.append({dcmread(path).SOPInstanceUID for path in folder.rglob("*.dcm")})
+        uids.append({dcmread(path).SOPInstanceUID for path in (tmp_path / name).rglob("*.dcm")})
     assert not uids[0] & uids[1]
 
 
@@ -190,8 +192,9 @@ def found_in(kit, words):
 
 
 def test_no_name_of_case_source_or_place_is_in_any_byte(make_cohort, kit, tmp_path):
-    cohort = make_cohort().add_cases(5)
-    assert kit.run(*cohort.arguments, "-o", tmp_path / "kit", "--xlsx", "--copies", 2).status == 0
+    cohort = make_cohort().add_cases(4)
+    done = kit.run(*cohort.arguments, "-o", tmp_path / "kit", "--cases", 2, "--xlsx", "--copies", 2)
+    assert done.status == 0, done.error
     words = [
         *("sacrum", "0003.nii", "unet_", "diceful", "optimal", "mixture", "ensemble", "reference", "predicted"),
         *("labelsTs", "imagesTs", "automatic", str(tmp_path), tmp_path.name),
@@ -202,19 +205,17 @@ def test_no_name_of_case_source_or_place_is_in_any_byte(make_cohort, kit, tmp_pa
     assert found_in(tmp_path / "kit", ["<sheetData>"])
 
 
-def test_the_viewer_is_told_blinded_names_alone(make_cohort, kit, tmp_path):
-    cohort = make_cohort().add_cases(2)
-    assert kit.run(*cohort.arguments, "-o", tmp_path / "kit", "--cases", 2, "--workers", 1).status == 0
-    manifest = json.loads((tmp_path / "kit/viewer.json").read_text())
+def test_the_viewer_is_told_blinded_names_alone(made):
+    manifest = json.loads((made.folder / "viewer.json").read_text())
     assert manifest["kind"] == "chordoma-viewer"
     assert manifest["schema"] == 1
     assert manifest["rating"] == {"sheet": "ratings.csv"}
-    for number, case in enumerate(manifest["cases"], start=1):
-        assert case["name"] == f"patient_{number}"
+    assert tuple(case["name"] for case in manifest["cases"]) == made.patients
+    for case in manifest["cases"]:
         assert [(o["name"], o["role"]) for o in case["overlays"]] == [(name, "blinded") for name in "ABC"]
         assert case["review"] == case["structures"] == []
         for file in (case["image"], *(o["file"] for o in case["overlays"])):
-            assert (tmp_path / "kit" / file).is_file()
-    contents = read_manifest(tmp_path / "kit/viewer.json")
+            assert (made.folder / file).is_file()
+    contents = read_manifest(made.folder / "viewer.json")
     assert contents.scheme.structures == CHORDOMA.structures
-    assert contents.sheet == (tmp_path / "kit/ratings.csv").resolve()
+    assert contents.sheet == (made.folder / "ratings.csv").resolve()

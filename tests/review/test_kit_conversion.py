@@ -83,17 +83,18 @@ def test_patients_are_shown_on_their_original_ct(converted, kit, tmp_path):
     _, scan, arguments = converted
     done = kit.run(*arguments, "-o", tmp_path / "kit", "--cases", 1)
     assert done.status == 0, done.error
-    series = read_headers(sorted((tmp_path / "kit/patient_1/dicom/ct").iterdir()), "kit")
-    for image in (read_hounsfield(series, "kit"), read_image(tmp_path / "kit/patient_1/image.nii.gz")):
+    (patient,) = (tmp_path / "kit").glob("patient_*")
+    series = read_headers(sorted((patient / "dicom/ct").iterdir()), "kit")
+    for image in (read_hounsfield(series, "kit"), read_image(patient / "image.nii.gz")):
         assert np.array_equal(image.array, scan.array)
         assert image.geometry.difference(SCAN) is None
     expected = ball(SCAN, (0, 0, 0))
     for item in read_key(tmp_path / "kit.key.json").items:
-        shown = read_label_map(tmp_path / f"kit/patient_1/{item.contours}.nii.gz")
+        shown = read_label_map(patient / f"{item.contours}.nii.gz")
         found = shown.array == CHORDOMA.value("gtv")
         assert shown.geometry.difference(SCAN) is None
         assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.93
-    assert len({(tmp_path / f"kit/patient_1/{name}.nii.gz").read_bytes() for name in "ABC"}) == 1
+    assert len({(patient / f"{name}.nii.gz").read_bytes() for name in "ABC"}) == 1
 
 
 def test_nothing_of_the_original_headers_is_kept(converted, kit, tmp_path):

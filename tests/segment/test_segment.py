@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from nnunet_chordoma.dataset_conversion.scan.convert_scan import convert_scan
+from nnunet_chordoma.files import only_writer
 from nnunet_chordoma.gate.fit import fit_dataset
 from nnunet_chordoma.gate.measures import measures_of
 from nnunet_chordoma.gate.ranges import write_qa
 from nnunet_chordoma.images import read_geometry, read_label_map
 from nnunet_chordoma.labels import CHORDOMA
-from nnunet_chordoma.segment import steps
+from nnunet_chordoma.segment import loaded_models, steps
 from nnunet_chordoma.training import trained_model
 from nnunet_chordoma.training.checkpoints import read_checkpoint
 
@@ -212,6 +214,15 @@ def test_a_stop_takes_back_what_was_exported_and_can_be_forced(segment, patients
     assert len(description) <= 1024
 
 
+def test_a_stop_takes_nothing_from_under_another_export(segment, patients, qa, again):
+    with only_writer(again, "held"):
+        result = segment(patients.folder / "supine", "-o", again, "--qa", qa)
+    assert result.status == 3
+    assert "another export writes there; run again when it has ended" in result.out
+    assert (again / "supine/rtstruct.dcm").exists()
+    assert "rtstruct.dcm in this folder: of an earlier run" in (again / "supine/summary.md").read_text()
+
+
 def test_a_volume_is_exported_as_a_label_map(segment, draw, tmp_path):
     draw(tmp_path / "source/volume", 31, volume=True)
     refused = segment(tmp_path / "source/volume", "-o", tmp_path / "out", models=("one",))
@@ -326,17 +337,45 @@ def test_a_run_that_ends_early_leaves_no_summary_of_an_earlier_one(segment, pati
     assert "rtstruct.dcm in this folder: of an earlier run" in (again / "prone/summary.md").read_text()
 
 
-def test_every_checkpoint_is_read_once(segment, patients, again, monkeypatch):
-    reads = []
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the models whose checkpoints are read, as they are."""
+    names = []
 
     def read(path):
-        reads.append(path.parents[1].name)
+        names.append(path.parents[1].name)
         return read_checkpoint(path)
 
     monkeypatch.setattr(trained_model, "read_checkpoint", read)
+    return names
+
+
+@pytest.mark.parametrize(("models_held", "expected"), [(2, ["one", "two"]), (1, ["one", "two", "two"])])
+def test_checkpoints_are_read_once_if_memory_holds_them(
+    segment, world, patients, again, monkeypatch, reads, models_held, expected
+):
+    one = trained_model.read_model("one", world.models["one"], None, "checkpoint_final.pth")
+    size = sum(4 * each.numel() for each in one.network.parameters())
+    reads.clear()
+    monkeypatch.setattr(loaded_models, "KEPT_BYTES", models_held * size)
     (again / "_work/supine/models/two/supine.nii.gz").unlink()
     assert segment(patients.folder / "supine", patients.folder / "prone", "-o", again).status == 0
-    assert reads == ["one", "two"]
+    assert reads == expected
+
+
+def test_a_model_that_changes_during_the_run_ends_it(segment, world, patients, tmp_path, monkeypatch):
+    monkeypatch.setattr(loaded_models, "KEPT_BYTES", 0)
+    model = shutil.copytree(world.models["one"], tmp_path / "model")
+
+    def convert(*arguments):
+        shutil.copy(world.models["two"] / "fold_0/checkpoint_final.pth", model / "fold_0")
+        return convert_scan(*arguments)
+
+    monkeypatch.setattr(steps, "convert_scan", convert)
+    result = segment(patients.folder / "supine", "-o", tmp_path / "out", "-m", f"m={model}")
+    assert result.status == 1
+    assert f"model 'm': {model} changed while others were predicted" in result.err
+    assert json.loads((tmp_path / "out/supine/summary.json").read_text())["state"] == "failed"
 
 
 def test_a_full_disk_ends_the_run_in_one_line(segment, patients, tmp_path, monkeypatch):

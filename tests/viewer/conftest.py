@@ -29,13 +29,13 @@ def draw_labels(shift=0):
     return labels
 
 
-def write_case(folder, name="case_1", shift=2, split="Tr"):
+def write_case(folder, name="case_1", shift=2, split="Tr", grid=GRID):
     """One case of a dataset, and a prediction whose tumour is moved."""
     labels = draw_labels()
     hu = np.where(labels > 0, 40, -1000).astype(np.int16)
-    write_image(folder / f"images{split}" / f"{name}_0000.nii.gz", Image(hu, GRID))
-    write_image(folder / f"labels{split}" / f"{name}.nii.gz", Image(labels, GRID))
-    write_image(folder / "predictions" / f"{name}.nii.gz", Image(draw_labels(shift), GRID))
+    write_image(folder / f"images{split}" / f"{name}_0000.nii.gz", Image(hu, grid))
+    write_image(folder / f"labels{split}" / f"{name}.nii.gz", Image(labels, grid))
+    write_image(folder / "predictions" / f"{name}.nii.gz", Image(draw_labels(shift), grid))
     write_json(folder / "dataset.json", {"labels": CHORDOMA.to_nnunet()})
 
 
@@ -50,7 +50,7 @@ def add_case():
     return write_case
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def grid():
     return GRID
 

@@ -208,3 +208,18 @@ def test_one_set_alone_has_volumes_and_its_largest_sections(dataset):
     assert {item.structure for item in case.review} == {"gtv", "gluteus_maximus"}
     assert all("Dice" not in dict(row.values) for row in case.structures)
     assert np.isclose(dict(case.structures[1].values)["volume_cm3"], 6 * 5 * 7 * 0.012)
+
+
+def test_blinded_contours_are_never_compared(dataset, make_contents):
+    contents = make_contents(dataset, roles=("blinded", "blinded"))
+    case = completed(contents, contents.cases[0])
+    assert (case.review, case.structures) == ((), ())
+
+
+@pytest.mark.parametrize("option", ["reference", "models", "ensemble", "cases"])
+def test_a_folder_of_one_case_ignores_no_option(dataset, tmp_path, option):
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1" / "ct.nii.gz").write_bytes((dataset / "imagesTr" / "case_1_0000.nii.gz").read_bytes())
+    given = {"reference": dataset, "models": (f"a={dataset}",), "ensemble": str(dataset), "cases": ("other",)}
+    with pytest.raises(ChordomaError, match="the folder of one case shows its own files"):
+        found(tmp_path / "p1", **{option: given[option]})

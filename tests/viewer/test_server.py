@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,6 +32,15 @@ def ask(server, path, method="GET", body=None, **headers):
 @pytest.fixture
 def server(serve, dataset, make_contents):
     return serve(make_contents(dataset))
+
+
+@pytest.fixture(scope="module")
+def lasting(serve, add_case, make_contents, tmp_path_factory):
+    """For tests that change nothing: a server, and beside its files a secret."""
+    folder = tmp_path_factory.mktemp("lasting")
+    add_case(folder)
+    (folder / "secret.txt").write_text("secret")
+    return serve(make_contents(folder))
 
 
 @pytest.fixture
@@ -70,8 +80,8 @@ def test_headers_keep_the_page_to_itself(server):
 @pytest.mark.parametrize(
     "path", ["/", "/index.html", "/api/overview", "/wrong/", "/wrong/api/overview", "/data/0/0", ""]
 )
-def test_without_the_secret_there_is_nothing(server, path):
-    answer, content = ask(server, path)
+def test_without_the_secret_there_is_nothing(lasting, path):
+    answer, content = ask(lasting, path)
     assert answer.status == 404
     assert b"case_1" not in content
 
@@ -83,8 +93,8 @@ def test_the_secret_is_long_and_new_each_time(serve, dataset, make_contents):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
-def test_another_host_is_refused(server, host):
-    answer, _ = ask(server, f"/{server.token}/", Host=host.format(port=server.server_port))
+def test_another_host_is_refused(lasting, host):
+    answer, _ = ask(lasting, f"/{lasting.token}/", Host=host.format(port=lasting.server_port))
     assert answer.status == 403
 
 
@@ -120,8 +130,8 @@ def test_only_this_machine_is_listened_to(server):
         "\x00",
     ],
 )
-def test_no_path_leads_elsewhere(server, dataset, name):
-    (dataset / "secret.txt").write_text("secret")
+def test_no_path_leads_elsewhere(lasting, name):
+    server = lasting
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as raw:
         request = (
             f"GET /{server.token}/{name} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nConnection: close\r\n\r\n"
@@ -196,9 +206,53 @@ def test_what_was_written_elsewhere_stays(rating_server, dataset):
     assert read_sheet(sheet)[1] == Rating("case_1", "B", "gtv", 7.0, "by hand")
 
 
+def test_what_is_not_given_stays(rating_server, dataset):
+    whole = json.loads(rating())
+    without = {name: {key: value for key, value in whole.items() if key != name} for name in ("minutes", "comments")}
+    assert post(rating_server, json.dumps(without["comments"]))[0].status == 200
+    # Another tab, which does not know of the minutes, adds words.
+    assert post(rating_server, json.dumps(without["minutes"]))[0].status == 200
+    assert read_sheet(dataset / "ratings.csv")[0] == Rating("case_1", "A", "gtv", 2.5, "x")
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.xlsx"])
+def test_characters_that_no_sheet_takes(serve, dataset, make_contents, name):
+    sheet = dataset / name
+    write_sheet(sheet, [Rating("case_1", "A", "gtv")])
+    server = serve(make_contents(dataset, sheet=sheet))
+    answer, _ = post(server, rating(comments="a\x00b\x07c\ud800d\x85e “é” =1"))
+    assert answer.status == 200
+    assert read_sheet(sheet) == (Rating("case_1", "A", "gtv", 2.5, "a b c d e “é” =1"),)
+
+
+def test_a_sheet_that_cannot_be_written_is_told(rating_server, dataset, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    before = (dataset / "ratings.csv").read_bytes()
+    monkeypatch.setattr("nnunet_chordoma.viewer.ratings.write_sheet", full)
+    answer, content = post(rating_server, rating())
+    assert answer.status == 422
+    assert "ratings.csv: cannot be written (No space left on device)" in json.loads(content)["error"]
+    assert (dataset / "ratings.csv").read_bytes() == before
+
+
+def test_ratings_at_once_are_all_kept(rating_server, dataset):
+    sheet = dataset / "ratings.csv"
+    names = [f"structure_{number}" for number in range(12)]
+    write_sheet(sheet, [Rating("case_1", "A", name) for name in names])
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(lambda name: post(rating_server, rating(structure=name))[0].status, names))
+    assert statuses == [200] * 12
+    assert [each.minutes for each in read_sheet(sheet)] == [2.5] * 12
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
+        ("[" * 9000, "JSON"),
+        (rating().replace("2.5", "1" + "0" * 400), "minutes"),
+        (json.dumps({"patient": "case_1", "contours": "A", "structure": "gtv"}), "minutes or comments"),
         ("{", "JSON"),
         ("[]", "entries"),
         (rating(structure="liver"), "liver"),
@@ -238,6 +292,21 @@ def test_no_ratings_without_a_sheet(server):
     assert ask(server, f"/{server.token}/api/ratings")[0].status == 404
 
 
+def test_blinded_contours_are_told_by_letter_alone(serve, dataset, make_contents):
+    sheet = dataset / "ratings.csv"
+    write_sheet(sheet, [Rating("case_1", name, "gtv") for name in ("A", "B")])
+    server = serve(make_contents(dataset, sheet=sheet, roles=("blinded", "blinded")))
+    # The files are labelsTr/case_1 and predictions/case_1.
+    for name in ("api/overview", "api/case/0", "api/ratings", "data/0/1", "data/0/2", "data/0/3", "data/0/1?x"):
+        answer, content = ask(server, f"/{server.token}/{name}")
+        told = str(answer.headers) + ("" if name.startswith("data") and answer.status == 200 else content.decode())
+        assert not re.search("labels|predict|reference|ensemble|nii|Last-Modified|Dice", told), name
+    overview = json.loads(ask(server, f"/{server.token}/api/overview")[1])
+    assert overview["cases"] == [
+        {"name": "case_1", "overlays": [{"name": "A", "role": "blinded"}, {"name": "B", "role": "blinded"}]}
+    ]
+
+
 def test_a_rating_needs_the_secret(rating_server, dataset):
     headers = {"Content_Type": "application/json"}
     assert ask(rating_server, "/wrong/api/rating", method="POST", body=rating(), **headers)[0].status == 404
@@ -247,6 +316,16 @@ def test_a_rating_needs_the_secret(rating_server, dataset):
 def test_a_busy_port_is_one_line(server, dataset, make_contents):
     with pytest.raises(ChordomaError, match=rf"--port {server.server_port}: cannot listen on 127.0.0.1.*in use"):
         ViewerServer(make_contents(dataset), server.server_port)
+
+
+def test_it_opens_at_a_slice(dataset):
+    command = [sys.executable, "-m", "nnunet_chordoma.viewer.cli", str(dataset), "--no-browser", "--slice"]
+    with subprocess.Popen([*command, "7"], stdout=subprocess.PIPE, text=True) as viewer:
+        assert re.search(r"/#case=case_1&slice=7 \(", viewer.stdout.readline())
+        viewer.terminate()
+    refused = subprocess.run([*command, "20"], capture_output=True, text=True, check=False, timeout=30)
+    assert refused.returncode == 1
+    assert refused.stderr == "error: --slice 20: case 'case_1' has the slices 0 to 19; name one of these\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

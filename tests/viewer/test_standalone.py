@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma.geometry import Geometry
-from nnunet_chordoma.images import Image
+from nnunet_chordoma.images import Image, write_image
+from nnunet_chordoma.labels import CHORDOMA
+from nnunet_chordoma.viewer.contents import Contents, Overlay, ViewerCase
 from nnunet_chordoma.viewer.standalone import find_cut, write_standalone
 
 
-@pytest.fixture
-def page(dataset, make_contents, tmp_path):
-    write_standalone(tmp_path / "case.html", make_contents(dataset))
-    return tmp_path / "case.html"
+@pytest.fixture(scope="module")
+def page(add_case, make_contents, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("standalone")
+    add_case(folder)
+    write_standalone(folder / "case.html", make_contents(folder))
+    return folder / "case.html"
 
 
 def test_it_is_whole(page):
@@ -45,3 +49,19 @@ def test_it_opens_from_a_file(browser, page):
     pixels = browser.pixels()[60:700, 260:960]
     reddish = (pixels[..., 0] > pixels[..., 1] + 60) & (pixels[..., 0] > pixels[..., 2] + 60)
     assert reddish.sum() > 200
+
+
+def test_slices_keep_their_numbers(browser, tmp_path):
+    labels = np.zeros((60, 30, 40), np.uint8)
+    labels[30:32, 10:20, 10:20] = CHORDOMA.value("gtv")
+    grid = Geometry((40, 30, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    for name, array in (("ct", np.where(labels, 40, -1000).astype(np.int16)), ("reference", labels)):
+        write_image(tmp_path / f"{name}.nii.gz", Image(array, grid))
+    overlay = Overlay("reference", "reference", tmp_path / "reference.nii.gz")
+    case = ViewerCase("p7", tmp_path / "ct.nii.gz", (overlay,))
+    write_standalone(tmp_path / "p7.html", Contents("Far up", CHORDOMA, (case,)))
+    # 20 mm are 10 slices around those with the tumour, of which the first is the largest.
+    browser.open((tmp_path / "p7.html").as_uri())
+    assert browser.js("document.getElementById('slice').textContent") == "slice 30 of 20–41"
+    browser.open((tmp_path / "p7.html").as_uri() + "#case=p7&slice=25")
+    assert browser.js("document.getElementById('slice').textContent") == "slice 25 of 20–41"

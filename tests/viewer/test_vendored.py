@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
 
 from nnunet_chordoma.viewer.page import NIIVUE, WEB, page_files
 
@@ -28,3 +31,13 @@ def test_every_module_is_imported_and_there():
         if path.suffix == ".js" and not name.startswith("vendor/"):
             for imported in re.findall(r'from "\./(\w+\.js)"', path.read_text()):
                 assert (WEB / imported).is_file(), (name, imported)
+
+
+def test_every_file_of_the_page_is_installed():
+    config = ConfigParser()
+    config.read(Path(__file__).parents[2] / "setup.cfg")
+    patterns = config["options.package_data"]["nnunet_chordoma.viewer"].split(", ")
+    for name in [*page_files(), "vendor/LICENSE", "vendor/README.md"]:
+        path = f"web/{name}"
+        matching = [each for each in patterns if fnmatch(path, each) and each.count("/") == path.count("/")]
+        assert matching, name

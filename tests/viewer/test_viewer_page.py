@@ -1,8 +1,12 @@
 """The page in a real browser: what is drawn where, the keyboard, no request to elsewhere, a timed rating."""
 
+import time
+
 import pytest
+from matplotlib.image import imread
 
 from nnunet_chordoma.colours import STRUCTURE_COLOURS
+from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.rating_sheet import Rating, read_sheet, write_sheet
 
 # Centre of a voxel (x, y) of the axial slice in the screenshot: where its crosshair would lie.
@@ -167,11 +171,39 @@ def test_other_views_show_the_same_structures(page):
         assert reddish.sum() > 200, view
 
 
+def test_a_screenshot_has_image_and_contours_and_says_of_what(page, tmp_path):
+    page.browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.browser.key("s")
+    saved = tmp_path / "case_1_slice7.png"
+    end = time.monotonic() + 60
+    while not saved.is_file() and time.monotonic() < end:
+        page.browser.js("1")
+    pixels = imread(saved)[..., :3] * 255
+    grey = abs(pixels.max(axis=2) - pixels.min(axis=2)) < 3
+    assert ((abs(pixels - 128).max(axis=2) < 3) & grey).sum() > 10_000
+    assert (pixels[..., 0] > pixels[..., 1] + 60).sum() > 200
+
+
 def test_typing_is_no_command(page):
     page.browser.js("document.getElementById('level').focus()")
     page.browser.key("2")
     assert page.browser.js("document.querySelector('[aria-label=\"Show gtv\"]').checked")
     page.browser.js("document.activeElement.blur()")
+
+
+def test_slices_count_as_in_the_file_where_it_runs_downwards(browser, serve, tmp_path, add_case, make_contents, grid):
+    turned = Geometry(grid.size, grid.spacing_mm, (-39.0, 31.0, 28.5), (1, 0, 0, 0, -1, 0, 0, 0, -1))
+    add_case(tmp_path, grid=turned)
+    browser.open(serve(make_contents(tmp_path)).url + "#case=case_1&slice=2")
+    page = Page(browser)
+    seen = {}
+    # The muscle lies in slices 3 to 8 of the array.
+    for index in (2, 3, 8, 9):
+        go_to(page, index)
+        stage = browser.pixels()[60:700, 260:960]
+        seen[index] = int((abs(stage - rgb("gluteus_maximus")).max(axis=2) < 60).sum())
+    assert seen[2] == seen[9] == 0, seen
+    assert min(seen[3], seen[8]) > 100, seen
 
 
 def test_a_rating_is_timed_into_the_sheet(browser, serve, tmp_path, add_case, make_contents):
@@ -197,6 +229,27 @@ def test_a_rating_is_timed_into_the_sheet(browser, serve, tmp_path, add_case, ma
     typed = "const e = document.querySelector('[aria-label^=\"Comments on\"]'); e.value = 'edge, left';"
     browser.js(f"{{ {typed} e.dispatchEvent(new Event('change')); }}")
     browser.wait("document.querySelector('[aria-label^=\"Comments on\"]').value === 'edge, left'")
+    # Another tab stops a clock: this one lets go of it, and writes nothing of its own.
+    browser.js("document.querySelector('[aria-label^=\"Start the clock\"]').click()")
+    browser.wait("document.querySelector('.running-clock')")
+    told = "new StorageEvent('storage', { key: 'chordoma-rating-clock', newValue: null })"
+    browser.js(f"localStorage.removeItem('chordoma-rating-clock'); dispatchEvent({told})")
+    browser.wait("!document.querySelector('.running-clock')")
+    assert read_sheet(sheet)[0].minutes == rated.minutes
+    # Minutes typed into the other set, then the tab key: what is typed next goes into its comments, not to the viewer.
+    browser.js("[...document.querySelectorAll('.sets button')].find(b => b.textContent === 'B').click()")
+    browser.js("document.querySelector('[aria-label^=\"Minutes for\"]').focus()")
+    browser.key("3")
+    browser.js("document.querySelector('[aria-label^=\"Comments on\"]').focus()")
+    browser.key("2")
+    browser.wait("document.getElementById('rated').textContent === '2 of 2 rated'")
+    browser.key("x")
+    assert browser.js("document.activeElement.value") == "2x"
+    browser.js("document.activeElement.blur()")
+    end = time.monotonic() + 20
+    while read_sheet(sheet)[1] != Rating("case_1", "B", "gtv", 3.0, "2x") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert read_sheet(sheet)[1] == Rating("case_1", "B", "gtv", 3.0, "2x")
     browser.open(browser.js("location.href.split('#')[0]"))
-    assert page.text("rated") == "1 of 2 rated"
+    assert page.text("rated") == "2 of 2 rated"
     assert read_sheet(sheet)[0].comments == "edge, left"

@@ -46,7 +46,7 @@ def draw_differences(
             f"{view.capitalize()} CT slice of {what}: {structure_title(structure)} in reference and prediction, "
             f"{_area_text(plane, wanted & ~found)} missing, {_area_text(plane, found & ~wanted)} too much."
         )
-        views.append(View(view, png, ratio, slice_place(ct.geometry, view, index), alt))
+        views.append(View(view, index, png, ratio, slice_place(ct.geometry, view, index), alt))
     return views
 
 

@@ -23,9 +23,13 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class View:
-    """One slice as PNG. `ratio` is width by height, `place` where the slice lies: `S 12 mm`, from the origin."""
+    """One slice as PNG: `index` of the upright image, from 0.
+
+    `ratio` is width by height, `place` where the slice lies: `S 12 mm`, from the origin.
+    """
 
     name: str
+    index: int
     png: bytes
     ratio: float
     place: str

@@ -70,4 +70,4 @@ def _draw(
     png, ratio = draw_plane(plane, ct.array, contours)
     visible = [structure_title(s) for s, v in values.items() if any((labels == v).any() for labels, _ in outlined)]
     alt = f"{view.capitalize()} CT slice of {what} with contours of {', '.join(visible) or 'no structure'}."
-    return View(view, png, ratio, slice_place(ct.geometry, view, index), alt)
+    return View(view, index, png, ratio, slice_place(ct.geometry, view, index), alt)

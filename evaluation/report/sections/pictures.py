@@ -8,6 +8,7 @@ from nnunet_chordoma.evaluation.names import split_title, structure_title
 from nnunet_chordoma.evaluation.report.figures.planes import WINDOW_HU, View
 from nnunet_chordoma.evaluation.report.gallery import CasePicture, Gallery
 from nnunet_chordoma.evaluation.report.section import Section, data_uri
+from nnunet_chordoma.evaluation.report.viewed import NO_LINKS, ViewerLinks
 from nnunet_chordoma.evaluation.style import structure_colours
 
 
@@ -21,11 +22,13 @@ class PageView:
 
 @dataclass(frozen=True)
 class PagePicture:
-    """One case: heading, (structure, Dice, colour) and its three views."""
+    """One case: heading, (structure, Dice, colour), three views, the viewer's command, and its page or empty."""
 
     heading: str
     dice: tuple[tuple[str, str, str], ...]
     views: tuple[PageView, ...]
+    viewer: str
+    page: str
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,26 @@ class PageGallery:
     window_hu: tuple[float, float] = WINDOW_HU
 
 
-def pictures_section(gallery: Gallery) -> Section:
+def pictures_section(gallery: Gallery, links: ViewerLinks = NO_LINKS) -> Section:
     """The gallery's cases, or why there are none."""
     colours = structure_colours(gallery.structures)
     content = PageGallery(
         gallery.model,
         split_title(gallery.split).lower(),
         tuple((structure_title(s), colour) for s, colour in colours.items()),
-        tuple(_picture(case, colours) for case in gallery.pictures),
+        tuple(_picture(case, colours, links) for case in gallery.pictures),
         gallery.reason,
     )
     return Section("pictures", "Pictures", "pictures.html.j2", content)
 
 
-def _picture(case: CasePicture, colours: dict[str, str]) -> PagePicture:
+def _picture(case: CasePicture, colours: dict[str, str], links: ViewerLinks) -> PagePicture:
     return PagePicture(
         f"{case.ranked.rank}: {case.ranked.case}, mean Dice {100 * case.ranked.mean:.1f} %",
         tuple((structure_title(s), f"{100 * value:.1f}", colours[s]) for s, value in case.ranked.dice.items()),
         tuple(page_view(view) for view in case.views),
+        case.viewer,
+        links.to_slice(case.ranked.case, case.slice_index),
     )
 
 

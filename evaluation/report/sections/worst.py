@@ -19,6 +19,7 @@ from nnunet_chordoma.evaluation.report.readings.standing_out import (
 )
 from nnunet_chordoma.evaluation.report.section import Section
 from nnunet_chordoma.evaluation.report.sections.pictures import PageView, page_view
+from nnunet_chordoma.evaluation.report.viewed import NO_LINKS, ViewerLinks
 from nnunet_chordoma.evaluation.report.worst import ReadResult, WorstResults
 from nnunet_chordoma.evaluation.tables import NOTHING
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Layout, Row, Table, file_stem
@@ -34,6 +35,8 @@ class PageReading:
     sentences: tuple[str, ...]
     views: tuple[PageView, ...]
     reason: str
+    viewer: str
+    page: str
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,21 @@ class Worst:
         return any(reading.views for split in self.splits for reading in split.readings)
 
 
-def worst_section(found: Sequence[WorstResults]) -> Section:
+def worst_section(found: Sequence[WorstResults], links: ViewerLinks = NO_LINKS) -> Section:
     """The worst results of the picture model, and what stands out with any model."""
-    splits = tuple(_split(worst) for worst in found if worst.scored)
+    splits = tuple(_split(worst, links) for worst in found if worst.scored)
     tables = tuple(table for split in splits for table in (split.listed, split.standing_out) if table)
     model = found[0].model
     return Section("worst", "The worst results", "worst.html.j2", Worst(model, splits), tables=tables)
 
 
-def _split(worst: WorstResults) -> PageWorst:
+def _split(worst: WorstResults, links: ViewerLinks) -> PageWorst:
     return PageWorst(
         f"{split_title(worst.split)} set",
         answer_sentence(worst),
         hard_sentence(worst.standing_out, worst.ruled),
-        tuple(_reading(result) for result in worst.read),
-        listed_table(worst) if worst.listed else None,
+        tuple(_reading(result, links) for result in worst.read),
+        listed_table(worst, links) if worst.listed else None,
         standing_out_table(worst) if worst.standing_out else None,
         max(0, len(worst.standing_out) - MOST_ROWS),
     )
@@ -122,17 +125,19 @@ def hard_sentence(found: Sequence[StandingOut], ruled: bool) -> str:
     return text
 
 
-def _reading(result: ReadResult) -> PageReading:
+def _reading(result: ReadResult, links: ViewerLinks) -> PageReading:
     low = result.low
     return PageReading(
         f"{structure_title(low.structure)} of {low.case}, Dice {100 * low.dice:.1f} %",
         result.sentences,
         tuple(page_view(view) for view in result.views),
         result.reason,
+        result.viewer,
+        links.to_slice(low.case, result.slice_index),
     )
 
 
-def listed_table(worst: WorstResults) -> Table:
+def listed_table(worst: WorstResults, links: ViewerLinks = NO_LINKS) -> Table:
     """The lowest results of the model: below its other cases, or by Dice alone."""
     columns = (
         Column("Structure", kind=ColumnKind.TEXT),
@@ -145,7 +150,7 @@ def listed_table(worst: WorstResults) -> Table:
         f"{split_title(worst.split)} set: {_what_is_listed(worst)}",
         "Case",
         columns,
-        (Group("", tuple(_listed_row(low) for low in worst.listed)),),
+        (Group("", tuple(_listed_row(low, links) for low in worst.listed)),),
         ("split", "model", "case", "structure", "dice_percent", "median_of_others_percent", "others", "remark"),
         tuple(
             (
@@ -164,10 +169,11 @@ def _what_is_listed(worst: WorstResults) -> str:
     return f"results of {worst.model} with the lowest Dice"
 
 
-def _listed_row(low: LowResult) -> Row:
+def _listed_row(low: LowResult, links: ViewerLinks) -> Row:
     median = NOTHING if math.isnan(low.median_of_others) else f"{100 * low.median_of_others:.1f}"
     entries = (structure_title(low.structure), f"{100 * low.dice:.1f}", median, remark(low))
-    return Row(low.case, tuple(Entry(text) for text in entries))
+    link = links.to_structure(low.case, low.structure)
+    return Row(low.case, tuple(Entry(text) for text in entries), link=link)
 
 
 def remark(low: LowResult) -> str:

@@ -1,5 +1,7 @@
 // Outlines of label maps, drawn as lines along voxel borders over the slices that NiiVue shows.
 
+import { paintLetters } from "./letters.js";
+
 const KEPT_PATHS = 24;
 const CROSS_GAP_PX = 22;
 // In-plane axes (of RAS voxels: 0 left-right, 1 posterior-anterior, 2 inferior-superior) and the axis through the plane.
@@ -95,6 +97,7 @@ export class ContourPainter {
       context.clip();
       for (const layer of layers) this.#paintLayer(context, tile, layer);
       paintCross(context, tile, cross[tile.plane]);
+      paintLetters(context, tile, devicePixelRatio);
       context.restore();
     }
   }

@@ -1,6 +1,7 @@
 // NIfTI files, zipped or not, read as a stream into one buffer of their unpacked size.
 
 const LONGEST_HEADER = 540;
+const DAMAGED = "this file is truncated or damaged; copy or write it again";
 
 // Unpacked size that a NIfTI-1 or NIfTI-2 header states, in bytes.
 export function statedSize(bytes) {
@@ -35,8 +36,18 @@ async function startsAsGzip(stream) {
   return [first[0] === 31 && first[1] === 139, whole];
 }
 
-// The unpacked bytes of a stream. `progress` is told the share of `length` packed bytes read so far.
+// What browsers say of a damaged file names neither the file nor a way out.
 export async function inflated(stream, length, progress) {
+  try {
+    return await unpacked(stream, length, progress);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Error(DAMAGED);
+  }
+}
+
+// The unpacked bytes of a stream. `progress` is told the share of `length` packed bytes read so far.
+async function unpacked(stream, length, progress) {
   let read = 0;
   const counted = stream.pipeThrough(new TransformStream({
     transform(chunk, controller) {
@@ -64,7 +75,7 @@ export async function inflated(stream, length, progress) {
     result.set(part, filled);
     filled += part.length;
   }
-  if (result === null || filled < result.length) throw new Error("this file is truncated; copy or write it again");
+  if (result === null || filled < result.length) throw new Error(DAMAGED);
   return result.buffer;
 }
 

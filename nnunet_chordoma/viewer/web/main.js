@@ -29,7 +29,7 @@ function problem(error) {
 
 // --- opening a case
 
-async function openCase(index, slice = null) {
+async function openCase(index, { slice = null, structure = null } = {}) {
   state.loading?.abort();
   const loading = new AbortController();
   Object.assign(state, { loading, index, reviewed: -1, details: { review: [], structures: [] }, layers: [] });
@@ -42,13 +42,9 @@ async function openCase(index, slice = null) {
   state.layers = makeLayers(each.overlays);
   showPanels();
   try {
-    const buffer = await source.volume(index, 0, share => showLoading(`${each.name}: reading the CT, ${percent(share)}`), loading.signal);
-    performance.mark("unpacked");
-    const volume = await readVolume(buffer, each.name, state.window);
-    performance.mark("read");
+    const volume = await readCt(index, each.name, loading.signal);
     if (loading.signal.aborted) return;
     scene.ref.show(volume);
-    performance.mark("drawn");
     showWindow(state.window);
     setState("image");
     const details = source.details(index);
@@ -58,12 +54,23 @@ async function openCase(index, slice = null) {
     state.details = await details;
     if (loading.signal.aborted) return;
     showPanels();
+    const asked = state.details.review.findIndex(item => item.structure === structure);
     if (slice !== null) scene.ref.goToSlice(slice);
-    else if (state.details.review.length) review(1);
+    else if (state.details.review.length) goToReview(Math.max(0, asked));
     showLoading("");
     setState("ready");
   } catch (error) {
     if (error.name !== "AbortError" && !loading.signal.aborted) problem(error);
+  }
+}
+
+async function readCt(index, name, signal) {
+  try {
+    const buffer = await source.volume(index, 0, share => showLoading(`${name}: reading the CT, ${percent(share)}`), signal);
+    return await readVolume(buffer, name, state.window);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error(`CT of ${name}: ${error.message}`);
   }
 }
 
@@ -95,6 +102,7 @@ function showOverlays() {
   const filled = layers.filter(layer => isFilled(layer, scene.ref.view));
   scene.ref.setFills(filled.map(layer => fillOf(layer, state.structures, state.colourBy)));
   scene.ref.setContours(contourLayers(layers, state.structures, state.colourBy, devicePixelRatio));
+  byId("under").textContent = under();
 }
 
 async function layerChanged(layer, what) {
@@ -126,7 +134,7 @@ function goToReview(index) {
   const item = state.details.review[index];
   state.reviewed = index;
   const structure = state.structures.find(each => each.name === item.structure);
-  if (["3D", "coronal", "sagittal"].includes(scene.ref.view)) setView("axial");
+  if (!["planes", scene.ref.storedView].includes(scene.ref.view)) setView(scene.ref.storedView);
   if (structure && !structure.visible) {
     structure.visible = true;
     listStructures();
@@ -156,10 +164,7 @@ function goToStructure(structure) {
     if (count > most) [best, most] = [z, count];
   }
   if (best < 0) return;
-  const voxel = scene.ref.voxel;
-  voxel[2] = best;
-  scene.ref.moveToVoxel(voxel);
-  scene.ref.goToSlice(scene.ref.slice, volume, structure.value);
+  scene.ref.goToAxial(best, volume, structure.value);
 }
 
 let hashTimer = 0;
@@ -168,7 +173,7 @@ function moved(place) {
   if (!ref.image) return;
   const [x, y, z] = place.mm;
   const hu = place.values[0]?.value;
-  byId("slice").textContent = `slice ${ref.slice} of 0–${ref.sliceCount - 1}`;
+  byId("slice").textContent = `slice ${ref.slice} of ${ref.firstSlice}–${ref.lastSlice}`;
   byId("value").textContent = Number.isFinite(hu) ? `${Math.round(hu)} HU` : "";
   // NIfTI counts to the left and front, DICOM to the other side of both.
   byId("position").textContent = `x ${(-x).toFixed(1)}  y ${(-y).toFixed(1)}  z ${z.toFixed(1)} mm (LPS)`;
@@ -204,7 +209,7 @@ function readHash() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const index = state.overview.cases.findIndex(each => each.name === asked.get("case"));
   const slice = /^\d+$/.test(asked.get("slice") ?? "") ? Number(asked.get("slice")) : null;
-  return [index, slice];
+  return [index, { slice, structure: asked.get("structure") }];
 }
 
 // --- actions of keys and buttons
@@ -271,6 +276,7 @@ async function start() {
   byId("views").replaceChildren(...Object.keys(VIEWS).map(view => element("button", { type: "button", onclick: () => setView(view) }, view)));
   scene.ref = new Scene(byId("image"), byId("contours"));
   await scene.ref.start();
+  scene.ref.firstSlice = source.firstSlice;
   scene.ref.onMove = moved;
   scene.ref.onWindow = window => {
     state.window = window;
@@ -287,12 +293,12 @@ async function start() {
     await state.rating.start();
   }
   addEventListener("hashchange", () => {
-    const [index, slice] = readHash();
-    if (index >= 0 && index !== state.index) openCase(index, slice);
-    else if (slice !== null) scene.ref.goToSlice(slice);
+    const [index, place] = readHash();
+    if (index >= 0 && index !== state.index) openCase(index, place);
+    else if (place.slice !== null) scene.ref.goToSlice(place.slice);
   });
-  const [index, slice] = readHash();
-  await openCase(Math.max(0, index), index >= 0 ? slice : null);
+  const [index, place] = readHash();
+  await openCase(Math.max(0, index), index >= 0 ? place : {});
 }
 
 start().catch(problem);

@@ -1,12 +1,15 @@
 // The picture: NiiVue with one CT, filled overlays, contours over it, and moving through it.
 
 import { ContourPainter, PLANES } from "./contours.js";
+import { edgeLetters } from "./letters.js";
 import { fillPainter, greyPainter, SliceTexture } from "./textures.js";
 
 const { niivue } = globalThis;
 export const VIEWS = { axial: 0, coronal: 1, sagittal: 2, planes: 3, "3D": 4 };
 const LONGEST_ZOOM = 12;
 const UINT8 = 2;
+// NIfTI's codes of RGB and RGBA.
+const COLOURED = [128, 2304];
 // WebGL's numbers of the texture units that NiiVue uses.
 const UNITS = { image: 0x84c0, fill: 0x84c2, gradients: [0x84c6, 0x84c8] };
 
@@ -22,6 +25,9 @@ export async function readVolume(buffer, name, window) {
     url: buffer, name: `${name}.nii`, colormap: "gray", cal_min: window[0], cal_max: window[1], trustCalMinMax: true,
   });
   if (!volume?.img) throw new Error(`${name} could not be read as NIfTI`);
+  if (COLOURED.includes(volume.hdr.datatypeCode) || volume.hdr.dims.slice(4).some(size => size > 1)) {
+    throw new Error(`${name} has several values per voxel, expected one, as CTs and label maps have`);
+  }
   return volume;
 }
 
@@ -54,11 +60,12 @@ export class Scene {
     this.onMove = () => {};
     this.onWindow = () => {};
     this.view = "axial";
+    this.firstSlice = 0;
     const { DRAG_MODE, SHOW_RENDER } = niivue;
     this.nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1], crosshairWidth: 0,
       isRadiologicalConvention: true, dragAndDropEnabled: false, loadingText: "", logLevel: "error",
-      clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "", isOrientCube: false,
+      clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "", isOrientCube: false, isOrientationTextVisible: false,
       multiplanarShowRender: SHOW_RENDER.NEVER, fontColor: [0.75, 0.8, 0.85, 1], fontMinPx: 14,
       mouseEventConfig: {
         leftButton: { primary: DRAG_MODE.crosshair, withShift: DRAG_MODE.pan, withCtrl: DRAG_MODE.measurement },
@@ -236,7 +243,11 @@ export class Scene {
   // Slices counted as in the file: the first index of an array (z, y, x).
   get slice() {
     const [axis, backwards] = this.#stored;
-    return backwards ? this.sliceCount - 1 - this.voxel[axis] : this.voxel[axis];
+    return this.firstSlice + (backwards ? this.sliceCount - 1 - this.voxel[axis] : this.voxel[axis]);
+  }
+
+  get lastSlice() {
+    return this.firstSlice + this.sliceCount - 1;
   }
 
   get sliceCount() {
@@ -247,10 +258,27 @@ export class Scene {
   goToSlice(slice, labels = null, value = 0) {
     const [axis, backwards] = this.#stored;
     const voxel = this.voxel;
-    voxel[axis] = backwards ? this.sliceCount - 1 - slice : slice;
-    const centre = labels && axis === 2 ? centreInSlice(labels, voxel[2], value) : null;
-    if (centre) [voxel[0], voxel[1]] = centre;
-    this.moveToVoxel(voxel);
+    voxel[axis] = backwards ? this.lastSlice - slice : slice - this.firstSlice;
+    if (labels && axis === 2) this.goToAxial(voxel[2], labels, value);
+    else this.moveToVoxel(voxel);
+  }
+
+  // The axial slice (of RAS voxels), with the crosshair at a structure's centre there if `labels` has it.
+  goToAxial(slice, labels, value) {
+    const [x, y] = this.voxel;
+    this.moveToVoxel([...(centreInSlice(labels, slice, value) ?? [x, y]), slice]);
+  }
+
+  // Where an axis of RAS voxels points to in the patient (to the right, anterior, superior), obliquely too.
+  #direction(axis) {
+    const first = this.nv.frac2mm([0, 0, 0], 0, true);
+    const other = this.nv.frac2mm([0, 1, 2].map(each => (each === axis ? 1 : 0)), 0, true);
+    return [0, 1, 2].map(each => other[each] - first[each]);
+  }
+
+  // The view of slices as they are stored.
+  get storedView() {
+    return ["sagittal", "coronal", "axial"][this.#stored[0]];
   }
 
   get tiles() {
@@ -270,14 +298,21 @@ export class Scene {
       const [d, f] = [scale(up, 1) * height, start(up, 1) * height];
       const transform = new DOMMatrix([mirrored ? -a : a, 0, 0, -d, mirrored ? left + width - e : left + e, top + height - f]);
       const index = Math.min(dims[through + 1] - 1, Math.max(0, Math.floor(tile.sliceFrac * dims[through + 1])));
-      return { plane: tile.axCorSag, index, rectangle: [left, top, width, height], transform };
+      // Of the transform that contours are drawn with, so that they and the letters cannot disagree.
+      const to = (axis, sign) => this.#direction(axis).map(part => sign * part);
+      const letters = edgeLetters(to(across, Math.sign(transform.a)), to(up, -Math.sign(transform.d)));
+      return { plane: tile.axCorSag, index, letters, rectangle: [left, top, width, height], transform };
     });
   }
 
   #paintContours() {
     const { width, height } = this.canvas;
     const cross = this.image && PLANES.map(([across, up]) => [across, up].map(axis => this.voxel[axis] + 0.5));
-    this.painter.paint({ width, height }, this.tiles, this.contours, cross);
+    const { tiles } = this;
+    this.painter.paint({ width, height }, tiles, this.contours, cross);
+    const names = Object.keys(VIEWS);
+    const said = tiles.map(({ plane, letters }) => `${names[plane]} with ${Object.entries(letters).map(([edge, text]) => `${text} ${edge}`).join(", ")}`);
+    this.canvas.ariaLabel = ["CT with contours", ...said].join("; ");
   }
 }
 

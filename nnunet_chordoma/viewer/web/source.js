@@ -18,6 +18,8 @@ async function ask(address, options) {
 }
 
 const server = {
+  // Number of the first slice: more than 0 where a page holds a part of the file.
+  firstSlice: 0,
   overview: async () => json(await ask("api/overview")),
   details: async index => json(await ask(`api/case/${index}`)),
   ratings: async () => json(await ask("api/ratings")),
@@ -33,6 +35,7 @@ const server = {
 function embedded(text) {
   const content = JSON.parse(text);
   return {
+    firstSlice: content.firstSlice,
     overview: async () => content.overview,
     details: async () => content.details,
     async volume(_index, file, progress) {

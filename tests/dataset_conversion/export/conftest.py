@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from nnunet_chordoma.dataset_conversion.record import read_record
@@ -93,6 +93,12 @@ def complete(folder: Path) -> None:
             slice_.PatientSex, slice_.PatientAge = "F", "068Y"
             slice_.SpecificCharacterSet = "ISO_IR 192"
             slice_.PatientName = "Müller^Jane"
+            if case.name == "oblique":
+                # As in public archives.
+                profile = Dataset()
+                profile.CodeValue, profile.CodingSchemeDesignator = "113100", "DCM"
+                profile.CodeMeaning = "Basic Application Confidentiality Profile"
+                slice_.PatientIdentityRemoved, slice_.DeidentificationMethodCodeSequence = "YES", [profile]
             slice_.save_as(path)
 
 

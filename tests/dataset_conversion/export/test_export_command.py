@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from nnunet_chordoma.dataset_conversion.record import read_record
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.images import Image, read_image, write_image
 
 ALL = ("--format", "rtstruct", "--format", "seg", "--format", "nifti")
@@ -127,6 +128,34 @@ def test_models_and_weights_are_described(export, one_prediction, tmp_path):
     assert "res_ce" not in text
 
 
+def test_a_label_map_that_is_not_the_ensembles_is_said_to_be_changed(export, one_prediction, tmp_path):
+    old = {"rule": "mean", "weights": {"unet_dice": 1.0}, "label_map_sha256": sha256(one_prediction / "HFS.nii.gz")}
+    new = {"rule": "mean", "weights": {"res_ce": 1.0}, "label_map_sha256": "e" * 64}
+
+    def described(entry):
+        content = {"schema": "chordoma-ensemble-predictions", "schema_version": 2, "cases": {"HFS": entry}}
+        (one_prediction / "ensemble.json").write_text(json.dumps(content))
+        assert export(one_prediction, "--overwrite").status == 0
+        return structures(tmp_path).StructureSetDescription
+
+    assert "Predicted by ensemble (mean) of unet_dice 1. " in described(old)
+    assert "Predicted by ensemble (mean) of res_ce 1, label map changed since. " in described(new)
+    # A run of other weights that was killed before it replaced the label map.
+    assert "Predicted by ensemble (mean) of unet_dice 1. " in described({**new, "replaces": old})
+
+
+def test_what_was_not_checked_and_set_by_hand_is_said(export, one_prediction, cohort, tmp_path):
+    assert export(one_prediction).status == 0
+    plain = structures(tmp_path).StructureSetDescription
+    assert plain.startswith("DRAFT - not for clinical use. QA: not checked. Predicted by")
+    records = shutil.copytree(cohort.dataset / "conversion", tmp_path / "conversion")
+    record = json.loads((records / "HFS.json").read_text())
+    (records / "HFS.json").write_text(json.dumps({**record, "orientation_fix": "keep"}))
+    assert export(one_prediction, "--conversion", records, "--overwrite").status == 0
+    fixed = structures(tmp_path).StructureSetDescription
+    assert "QA: not checked. Orientation set by --fix-orientation keep. Predicted by" in fixed
+
+
 def test_a_repetition_does_nothing_and_identifiers_are_stable(export, one_prediction, tmp_path):
     export(one_prediction)
     first, uids = contents(tmp_path / "out/HFS"), report(tmp_path)["uids"]
@@ -177,6 +206,28 @@ def test_a_file_that_was_edited_is_not_replaced_silently(export, one_prediction,
     path.write_bytes(path.read_bytes() + b"\0\0")
     assert "or changed since" in export(one_prediction).err
     assert export(one_prediction, "--overwrite").status == 0
+
+
+def test_contours_that_no_export_wrote_are_never_replaced(export, one_prediction, tmp_path):
+    # An expert's, say, where a folder of sources is given for the output.
+    theirs = tmp_path / "out/HFS/rtstruct.dcm"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"reference")
+    for options in ((), ("--overwrite",), ("--format", "seg", "--overwrite")):
+        refused = export(one_prediction, *options)
+        assert refused.status == 1
+        assert "no export.json beside it says that an export wrote it; it is never replaced" in refused.err
+        assert theirs.read_bytes() == b"reference"
+
+
+@pytest.mark.parametrize("place", [".", "HFS", "HFS/ct", "HFS/ct/drafts"])
+def test_contours_never_go_among_the_ct(export, one_prediction, cohort, tmp_path, place):
+    source = shutil.copytree(cohort.source, tmp_path / "source")
+    before = set(source.rglob("*"))
+    refused = export(one_prediction, "--ct", source, "-o", source / place, ct=False)
+    assert refused.status == 1
+    assert f"would lie among its CT in {source / 'HFS'}" in refused.err
+    assert set(source.rglob("*")) == before
 
 
 def test_an_edited_file_of_another_format_is_not_removed(export, one_prediction, tmp_path):

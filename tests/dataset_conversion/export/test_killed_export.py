@@ -118,6 +118,8 @@ def test_what_a_hand_changed_meanwhile_is_not_replaced(export, one_prediction, t
     assert result.status == 1
     assert "changed since; add --overwrite" in result.err
     assert contents(folder)["rtstruct.dcm"] == edited
+    assert export(one_prediction, *BOTH, "--overwrite").status == 0
+    assert contents(folder)["rtstruct.dcm"] != edited
 
 
 def test_a_damaged_note_is_named(export, one_prediction, tmp_path):

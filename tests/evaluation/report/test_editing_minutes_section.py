@@ -104,6 +104,19 @@ def test_totals_are_sums_over_the_structures_of_a_case(section, make_model):
     assert remarks == {""}
 
 
+def test_totals_over_fewer_structures_are_noted(reported, make_model):
+    path = make_model()
+    scores, sidecar = read_scores(reported.scores), read_sidecar(reported.scores)
+    noted = []
+    for absent in ("", "gtv"):
+        # Of one case alone.
+        first = scores.loc[scores["split"] == "test", "case"].iloc[0]
+        given = scores[~((scores["case"] == first) & (scores["structure"] == absent))]
+        found = editing_minutes_section(usable_model(path, given, sidecar), given, summarise(given))
+        noted.append([note for note in table(found, "minutes_test").notes if "other structures alone" in note])
+    assert noted == [[], ["1 case lacks the reference of a structure: its total is over the other structures alone."]]
+
+
 def test_the_mean_over_cases_is_printed_per_model(section, make_model):
     found = section(make_model())
     (group,) = table(found, "minutes_test").groups

@@ -2,6 +2,8 @@
 
 import base64
 import math
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,11 @@ def test_the_worst_results_are_read(five):
     for read in found.read:
         assert [view.name for view in read.views] == ["axial", "coronal"]
         assert read.reason == ""
+        program, ct, *options = shlex.split(read.viewer)
+        assert (program, Path(ct).name, Path(ct).is_file()) == ("chordoma-view", f"{read.low.case}_0000.nii.gz", True)
+        folders = [options[1], options[3].removeprefix("second=")]
+        assert [options[0], options[2]] == ["-r", "-m"]
+        assert all((Path(folder) / f"{read.low.case}.nii.gz").is_file() for folder in folders)
     assert found.read[1].views[0].place == "S 1 mm"
 
 

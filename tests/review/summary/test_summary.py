@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nnunet_chordoma.evaluation.paper.minutes import published_source
 from nnunet_chordoma.files import sha256
+from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.rating_sheet import read_sheet, write_sheet
 from nnunet_chordoma.review.reviews import mean_over_known, named_sheets
 from nnunet_chordoma.review.table_1c import minutes_cell, patient_totals
@@ -351,6 +352,25 @@ def test_only_patients_rated_for_both_sources_are_paired(make_review, command, r
     assert float(by_place["resunet_dice", "reference", "gtv"]["mean_difference"]) == 2.5
     assert by_place["resunet_dice", "reference", "paraspinal"]["n"] == "5"
     assert by_place["resunet_dice", "reference", "total"]["n"] == "4"
+
+
+def test_sums_that_differ_by_rounding_alone_are_equal(make_review, command, rows):
+    """0.1 + 0.2 + 0.3 against 0.3 + 0.2 + 0.1 minutes: binary fractions make them differ."""
+    review = make_review()
+    given = {"reference": (0.1, 0.2, 0.3, 0, 0, 0), "resunet_dice": (0.3, 0.2, 0.1, 0, 0, 0)}
+    assert sum(given["reference"]) != sum(given["resunet_dice"])
+
+    def minutes(patient, source, structure):
+        return given.get(source, (1,) * 6)[CHORDOMA.structures.index(structure)]
+
+    done = command("review-summary", review.write_sheet(minutes), "-k", review.key_file, "-o", review.root / "out")
+    assert done.status == 0, done.err
+    (row,) = [
+        r
+        for r in rows(review.root / "out" / "differences.csv")
+        if (r["source"], r["compared_with"], r["structure"]) == ("resunet_dice", "reference", "total")
+    ]
+    assert (row["longer"], row["shorter"], row["equal"]) == ("0", "0", "5")
 
 
 def test_one_patient_is_summarised_without_tests(make_review, command):

@@ -7,8 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
 
 from nnunet_chordoma.evaluation.editing_minutes import read_editing_model
 from nnunet_chordoma.review.relations import rank_correlations
@@ -131,6 +133,11 @@ def test_four_patients_have_no_interval_and_no_model(measured_review, command, r
     assert done.status == 1
     assert f"not written: {reason}" in done.err
     assert not (review.root / "minutes.json").exists()
+    # One of another review is not taken for what was asked for.
+    (review.root / "minutes.json").write_text("{}")
+    done = command(*arguments, "--model-out", review.root / "minutes.json")
+    assert done.status == 1
+    assert "the file there is of an earlier run" in done.err
     # The summary is there all the same.
     assert "Table 1c" in done.out
 
@@ -214,15 +221,22 @@ def test_a_file_in_place_of_the_folder_is_refused(measured_review, command):
     assert "is a file, expected a folder" in done.err
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=4, max_size=20))
+@given(
+    st.integers(2, 12).flatmap(
+        lambda n: st.tuples(
+            arrays(float, (n, 3), elements=st.integers(0, 4).map(float)),
+            arrays(int, (3, n), elements=st.integers(0, 3)),
+        )
+    )
+)
 @settings(deadline=None)
-def test_rank_correlations_are_spearmans(pairs):
-    from scipy.stats import spearmanr
-
-    values = np.array(pairs, dtype=float)
-    assume(len(set(values[:, 0])) > 1 and len(set(values[:, 1])) > 1)
-    assert rank_correlations(values)[0] == pytest.approx(float(spearmanr(values[:, 0], values[:, 1]).statistic))
-
-
-def test_a_constant_side_has_no_correlation():
-    assert np.isnan(rank_correlations(np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 5.0], [1.0, 4.0]]))).all()
+def test_correlations_of_resamples_are_those_of_their_items_repeated(drawn):
+    values, times = drawn
+    times[:, 0] += 1
+    found = rank_correlations(values, times)
+    for resample, often in zip(found, times, strict=True):
+        repeated = np.repeat(values, often, axis=0)
+        for rho, column in zip(resample, (1, 2), strict=True):
+            constant = min(np.ptp(repeated[:, 0]), np.ptp(repeated[:, column])) == 0
+            expected = np.nan if constant else spearmanr(repeated[:, 0], repeated[:, column]).statistic
+            assert rho == pytest.approx(expected, abs=1e-12, nan_ok=True)
