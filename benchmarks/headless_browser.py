@@ -100,7 +100,7 @@ class Browser:
         """Screenshot (y, x, rgb)."""
         from matplotlib.image import imread
 
-        data = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+        data = base64.b64decode(self.call("Page.captureScreenshot", optimizeForSpeed=True)["data"])
         return (imread(io.BytesIO(data))[..., :3] * 255).astype(int)
 
     @property

@@ -1,13 +1,14 @@
 """Weights on the simplex that maximise the label-map objective: exact line searches from several starts.
 
 The objective is piecewise constant, so it has no gradient; along a line its maximum is found exactly
-(`line_search`). Where to look is told by the slopes of a softened objective, followed from every start. Then weight
-is moved between two models at a time, for every pair, until no pair improves, lines toward each model and along
-random directions are tried, and from the best point random steps are taken in search of higher summits nearby. Of
-equally good weights those nearer to uniform are preferred.
+(`line_search`). Where to look is told by the slopes of a softened objective, followed from every start, where many
+voxels depend on the weights on a random sample of them, which is enough to tell hills apart.
 
-Where many voxels depend on the weights the starts are followed on a random sample of them, which is enough to
-tell hills apart. Uniform weights and the best of the places found are then followed to the top on all voxels.
+From the places found, and from uniform weights, slopes are followed on all voxels: in regions around the point
+reached, as most voxels keep their label there and need not be counted again (`region`). Around the best summit random
+steps look for higher ones. At last weight is moved between two models at a time, for every pair and over the whole
+simplex, toward each model and along random directions, until no pair improves. Of equally good weights those nearer
+to uniform are preferred.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import random
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from pydicom import dcmread
 from scipy.stats import chi2_contingency, chisquare, kendalltau, kruskal, rankdata
 
+from nnunet_chordoma.images import Image, write_image
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.review.blinding import assign, secret_seed
 from nnunet_chordoma.review.key import read_key
@@ -127,6 +129,23 @@ def test_files_of_sources_that_drew_the_same_are_the_same(kit_and_key):
             # The length of the head depends on that of the UID.
             stripped.add("\n".join(line for line in text.splitlines() if "Group Length" not in line))
         assert len(stripped) == 1
+
+
+def test_how_a_source_is_stored_is_not_to_be_seen(make_cohort, kit, tmp_path):
+    """Predictions come in other types, with other rounding of their grid, and packed otherwise than the reference."""
+    cohort = make_cohort()
+    same = kit.drawn(kit.grid)
+    cohort.add("sacrum", {"reference": same})
+    rounded = replace(kit.grid, origin_mm=tuple(v + 3e-4 for v in kit.grid.origin_mm))
+    first, second = (cohort.sources[name] for name in kit.models)
+    write_image(first / "sacrum.nii", Image(same.astype(np.int16), rounded))
+    write_image(second / "sacrum.nii.gz", Image(same.astype(np.float64), kit.grid))
+    done = kit.run(*cohort.arguments, "-o", tmp_path / "kit", "--cases", 1)
+    assert done.status == 0, done.error
+    (patient,) = (tmp_path / "kit").glob("patient_*")
+    assert len({(patient / f"{name}.nii.gz").read_bytes() for name in "ABC"}) == 1
+    data = [dcmread(patient / "dicom" / f"contours_{name}.dcm") for name in "ABC"]
+    assert len({str(each.ROIContourSequence) for each in data}) == 1
 
 
 def test_all_files_have_one_time_and_one_mode(kit_and_key):
