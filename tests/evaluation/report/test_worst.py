@@ -76,6 +76,9 @@ def test_the_worst_results_are_read(five):
         folders = [options[1], options[3].removeprefix("second=")]
         assert [options[0], options[2]] == ["-r", "-m"]
         assert all((Path(folder) / f"{read.low.case}.nii.gz").is_file() for folder in folders)
+        assert options[4:] == ["--slice", str(read.slice_index)]
+    # Counted from 0, as in the file.
+    assert [read.slice_index for read in found.read[:2]] == [3, 10]
     assert found.read[1].views[0].place == "S 1 mm"
 
 
