@@ -186,8 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         if match is None or match[0] == "bytes=-":
             return 0, size
         if match[1] is None:
-            return max(0, size - int(match[2])), size
-        first, last = int(match[1]), size if match[2] is None else min(size, int(match[2]) + 1)
+            first, last = max(0, size - int(match[2])), size
+        else:
+            first, last = int(match[1]), size if match[2] is None else min(size, int(match[2]) + 1)
         if first >= last:
             raise _Refused(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         return first, last

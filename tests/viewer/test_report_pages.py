@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from nnunet_chordoma import console
+from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.evaluation.report.write import write_report
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_image, write_image
 from nnunet_chordoma.review.cli import LIST_OPTIONS, app
@@ -98,6 +100,12 @@ def test_without_the_option_earlier_pages_go(reported, tmp_path):
     assert run("report", reported / "scores.csv", "-o", tmp_path / "report", "--images", reported / "imagesTs") == 0
     assert {each.name for each in (tmp_path / "report" / "viewer").iterdir()} == {"mine.html", ".written"}
     assert links(tmp_path) == []
+
+
+def test_evaluation_alone_says_that_it_has_no_viewer(reported, tmp_path):
+    with pytest.raises(ChordomaError, match="--viewer: nothing here makes pages; use the command chordoma-eval"):
+        write_report(reported / "scores.csv", tmp_path / "report", images=reported / "imagesTs", viewer=1)
+    assert not (tmp_path / "report").exists()
 
 
 def test_pages_without_cts_are_refused_and_nothing_is_written(reported, tmp_path, capsys):

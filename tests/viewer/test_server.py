@@ -166,8 +166,9 @@ def test_ranges(server, dataset, asked, first, last):
     assert answer.headers["Content-Range"].endswith(f"/{len(whole)}")
 
 
-def test_a_range_beyond_the_end(server):
-    assert ask(server, f"/{server.token}/data/0/0", Range="bytes=99999999-")[0].status == 416
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0", "bytes=9-3"])
+def test_a_range_without_a_byte(lasting, asked):
+    assert ask(lasting, f"/{lasting.token}/data/0/0", Range=asked)[0].status == 416
 
 
 def test_head_has_no_body(server):

@@ -20,17 +20,20 @@ PLACE = """(() => {
 class Page:
     def __init__(self, browser):
         self.browser = browser
+        self.seen = None
 
     def at(self, x, y):
         """Colour at a voxel (x, y): 2 mm each of 80 x 64 mm, the patient's right (low x) on the left, front on top."""
-        left, top, scale = self.browser.js(PLACE)
-        pixels = self.browser.pixels()
+        # One screenshot serves until something is done and `settled`.
+        self.seen = self.seen or (self.browser.js(PLACE), self.browser.pixels())
+        (left, top, scale), pixels = self.seen
         return pixels[round(top + (2 * y + 1 - 32) * scale), round(left + (2 * x + 1 - 40) * scale)]
 
     def text(self, name):
         return self.browser.js(f"document.getElementById('{name}').textContent")
 
     def settled(self, expression):
+        self.seen = None
         self.browser.wait(expression)
         # Two frames later it is on the screen.
         self.browser.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
