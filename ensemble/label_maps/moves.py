@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -40,6 +41,9 @@ SLOPE_MODELS = 24
 FRUITLESS_KICKS, KICKS_PER_MODEL, WORTHWHILE = 12, 2, 1e-5
 """A summit stands when so many steps away from it led to none that is higher by a worthwhile amount; with many models
 there are more ways to go."""
+
+KICKS_AT_A_TIME = 4
+"""Steps away from one point that are followed before the best of them is: threads follow one each."""
 
 PROBES, PROBE_SIZES = 2000, (-4.0, -1.5)
 """Points looked at near a summit, and powers of ten between which their distances are drawn."""
@@ -121,19 +125,36 @@ class Moves:
         models = self.tally.models
         if models == 2:  # the pair is the whole simplex
             return point
-        every = max(1, round(SLOPE_MODELS / models))
         most = max(FRUITLESS_KICKS, KICKS_PER_MODEL * models)
-        fruitless = turn = 0
+        fruitless = 0
         while fruitless < most:
-            kicked = self.tally.point(self._nearby(point.weights, sizes, rng))
-            turn += 1
-            fruitless += 1
-            reached = self._wander(kicked, rng) if turn % every else self.slide(kicked, NEARBY)
+            reached = self._best_kick(point, rng, sizes)
+            fruitless += KICKS_AT_A_TIME
             if reached.value > point.value + IMPROVEMENT:
                 before, point = point, self.ascend_pairs(reached)
                 if point.value > before.value + WORTHWHILE:
                     fruitless = 0
         return point
+
+    def _best_kick(self, point: Point, rng: np.random.Generator, sizes: tuple[float, float]) -> Point:
+        """The best of the places that some steps away from a point lead to, each followed by a thread of its own."""
+        alone = replace(self.tally, executor=None)
+        every = max(1, round(SLOPE_MODELS / self.tally.models))
+
+        def follow(kick: tuple[int, Weights, int, Moves]) -> Point:
+            turn, place, seed, moves = kick
+            kicked = alone.point(place)
+            return (
+                moves.slide(kicked, NEARBY) if turn % every == 0 else moves.wander(kicked, np.random.default_rng(seed))
+            )
+
+        turns = range(KICKS_AT_A_TIME)
+        places = [self._nearby(point.weights, sizes, rng) for _ in turns]
+        seeds = [int(seed) for seed in rng.integers(1 << 32, size=KICKS_AT_A_TIME)]
+        moves = [Moves(alone, self.order, self.least_gain) for _ in turns]
+        reached = self.tally.side_by_side(follow, zip(turns, places, seeds, moves, strict=True))
+        self.lines += sum(each.lines for each in moves)
+        return max(reached, key=lambda end: end.value)
 
     def probe(self, point: Point, rng: np.random.Generator) -> Point:
         """Look at many points around, and climb from the best of them, until none is higher."""
@@ -170,7 +191,7 @@ class Moves:
         moved = np.maximum(weights + length * direction / largest, 0)
         return np.asarray(moved / moved.sum())
 
-    def _wander(self, point: Point, rng: np.random.Generator) -> Point:
+    def wander(self, point: Point, rng: np.random.Generator) -> Point:
         """Move uphill along random lines until several in a row gain nothing."""
         fruitless = 0
         while fruitless < FRUITLESS_LINES:

@@ -72,4 +72,4 @@ def undecided(
         shift = radius / 2 * (highest[index] - lowest[index]) + CLEAR_MARGIN
         wins[i] &= lead > shift
         wins[j] &= -lead > shift
-    return ~wins.any(axis=0), wins.argmax(axis=0)
+    return np.asarray(~wins.any(axis=0)), np.asarray(wins.argmax(axis=0))

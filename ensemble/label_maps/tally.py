@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,12 +23,13 @@ SHORTEST_INTERVAL = 1e-9
 """Shorter intervals are passed over: weights rounded to double precision could not be trusted to stay inside."""
 
 ENSEMBLES_AT_A_TIME = 2048
-REGION_VOXELS = 1 << 15
+REGION_VOXELS = 1 << 16
 """Of a contest in a region, so that threads can share the work."""
 
 MOST_THREADS = 16
 
 Weights = NDArray[np.float64]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Number = TypeVar("Number", np.int64, np.float64)
 
@@ -238,10 +239,14 @@ class Tally:
 
     def _each(self, function: Callable[[int], Result]) -> list[Result]:
         """The function of every contest's index, in order."""
-        indices = range(len(self.contests))
-        if self.executor is None or len(indices) < 2:
-            return [function(index) for index in indices]
-        return list(self.executor.map(function, indices))
+        return self.side_by_side(function, range(len(self.contests)))
+
+    def side_by_side(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """The function of every item, in order, by threads if there are any; it must not use them itself."""
+        every = list(items)
+        if self.executor is None or len(every) < 2:
+            return [function(item) for item in every]
+        return list(self.executor.map(function, every))
 
 
 def feasible(weights: Weights, direction: Weights) -> tuple[float, float]:
