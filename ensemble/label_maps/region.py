@@ -34,7 +34,7 @@ class Region:
 
     def distance(self, weights: NDArray[np.float64]) -> float:
         """From the centre, as the radius is measured."""
-        return float(np.abs(weights - self.centre).sum())
+        return distance(weights, self.centre)
 
     def _ahead(self, offset: NDArray[np.float64], direction: NDArray[np.float64]) -> float:
         """How far offset + t direction can go: the sum of magnitudes is convex and linear between sign changes."""
@@ -49,6 +49,11 @@ class Region:
                 return t + (limit - height) / (reached - height) * float(change - t)
             t, height = float(change), min(reached, limit)
         return t + (limit - height) / float(np.abs(direction).sum())
+
+
+def distance(weights: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Sum of the magnitudes of the differences between weights (model,)."""
+    return float(np.abs(weights - other).sum())
 
 
 def undecided(

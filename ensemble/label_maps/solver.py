@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, NEARBY, WORTHWHILE, Moves, from_uniform
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
+from nnunet_chordoma.ensemble.label_maps.region import distance
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, threads
 
 RANDOM_STARTS = 5
@@ -163,7 +164,7 @@ class _Search:
             moves = self._around(point, RADIUS)
             reached = moves.slide(moves.tally.point(point.weights), NEARBY)
             self._lines_explored += moves.lines
-            last = _distance(reached.weights, point.weights) < RADIUS / 2
+            last = distance(reached.weights, point.weights) < RADIUS / 2
             point = self.full.point(reached.weights)
             if last:
                 return point
@@ -252,10 +253,6 @@ def _best(points: Sequence[Point]) -> Point:
         ):
             best = point
     return best
-
-
-def _distance(weights: Weights, other: Weights) -> float:
-    return float(np.abs(weights - other).sum())
 
 
 def _distinct(places: Iterable[Weights]) -> list[Weights]:
