@@ -178,7 +178,7 @@ def test_blocks_of_compact_copies(folder):
     np.testing.assert_array_equal(found, (bytes_.reshape(3, 24) / np.float32(255)).astype(np.float32))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(voxels=st.integers(1, 30), chunk=st.integers(1, 400), by_isal=st.booleans(), deflated=st.booleans())
 def test_neither_block_nor_chunk_size_nor_the_inflater_matters(folder, voxels, chunk, by_isal, deflated):
     (np.savez_compressed if deflated else np.savez)(folder / "a.npz", probabilities=valid())

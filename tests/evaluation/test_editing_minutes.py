@@ -44,7 +44,7 @@ def fit(minutes, patients=5):
     per_cm2=st.floats(0, 2),
     per_cm3=st.floats(0, 0.1),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_linear_relation_is_recovered(base, per_cm2, per_cm3):
     found = least_squares(items(lambda p, area, volume: base + per_cm2 * area + per_cm3 * volume))
     assert found.base == pytest.approx(base, abs=1e-6)

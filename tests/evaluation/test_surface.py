@@ -96,7 +96,7 @@ def label_map_pairs(draw):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(label_map_pairs(), SPACINGS, TOLERANCES)
 def test_arbitrary_label_maps(kernels, maps, spacing_mm, tolerances_mm):
     require_reference_scores(*maps, spacing_mm, SIX, tuple(tolerances_mm), kernels)
@@ -179,7 +179,7 @@ def test_distant_islands(kernels):
     assert require_reference_scores(*large, (2.0, 2.0, 2.0), SIX, (2.0, 3.0), kernels) >= 5
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(label_map_pairs(), SPACINGS, TOLERANCES, st.integers(0, 2))
 def test_both_kernels_give_the_same(maps, spacing_mm, tolerances_mm, slice_axis):
     compiled_scores, numpy_scores = (
@@ -192,7 +192,7 @@ def test_both_kernels_give_the_same(maps, spacing_mm, tolerances_mm, slice_axis)
         assert scores == pytest.approx(numpy_scores[name], abs=1e-9, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(label_map_pairs(), st.integers(0, 2), st.sampled_from(KERNELS))
 def test_added_path_by_looking_at_each_pixel(maps, slice_axis, kernels):
     spacing_mm = (1.0, 2.0, 4.0)
@@ -246,7 +246,7 @@ def test_predictions_that_go_far_beyond_the_reference(kernels, empty):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 9)), fill=st.just(1)))
 def test_the_box_around_labels(kernels, labels):
     for lowest in (1, 2, 200):
@@ -376,7 +376,7 @@ def test_summing_up_in_another_order_would_give_another_hd95(kernels, spacing_mm
     assert in_own_order != expected_mm
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(label_map_pairs(), SPACINGS)
 def test_the_reference_order_is_that_of_the_reference(maps, spacing_mm):
     masks = [labels > 0 for labels in maps]

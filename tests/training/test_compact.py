@@ -22,7 +22,7 @@ def softmax(scores):
     return (exponentials / exponentials.sum(axis=0)).astype(np.float32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.floats(0.1, 30))
 def test_error_sum_and_order(seed, labels, sharpness):
     probabilities = softmax(sharpness * np.random.default_rng(seed).normal(size=(labels, 3, 4, 5)))

@@ -80,7 +80,7 @@ def test_strides_that_leave_gaps_or_never_end_are_refused(stride):
 axes = st.tuples(st.integers(1, 9), st.integers(0, 20), st.integers(1, 9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(axes, axes, axes))
 def test_every_voxel_is_covered_as_often_as_the_coverage_says(drawn):
     patch, larger, stride = zip(*drawn, strict=True)

@@ -146,7 +146,7 @@ class TestByHand:
 
 
 class TestPositions:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rigid=rigids, orientation=orientations, point=shifts)
     def test_orientation_first_then_registration_and_back(self, rigid, orientation, point):
         chain = TransformChain(grid((3, 3, 3)), grid((3, 3, 3)), rigid, orientation)
@@ -155,7 +155,7 @@ class TestPositions:
         np.testing.assert_allclose(chain.to_target_mm([point])[0], expected, atol=1e-9)
         np.testing.assert_allclose(chain.to_source_mm([expected])[0], point, atol=1e-9)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(rigid=rigids, orientation=orientations, spacing=spacings, turn=rotations, place=shifts)
     def test_what_lies_at_a_point_lands_at_the_point(self, rigid, orientation, spacing, turn, place):
         """Against positions alone: neither grid's axes nor the order of the steps may matter."""
@@ -175,7 +175,7 @@ class TestPositions:
             assert np.linalg.norm(centroid(back.array == 3, source) - centroid(scan == 3, source)) < half_voxel + 0.2
             assert dice(back.array == 3, scan == 3) > 0.9
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(axis=axes, degrees=st.floats(-30, 30), shift=shifts, turn=st.sampled_from(SIGNED_PERMUTATIONS))
     def test_left_stays_left(self, axis, degrees, shift, turn):
         """Whatever way the scan's voxels run: the larger muscle is the patient's left one, at greater x in LPS."""
@@ -210,7 +210,7 @@ class TestPositions:
 
 
 class TestExactness:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(chain=pure_chains(), seed=st.integers(0, 9))
     def test_crop_pad_and_orientation_move_voxels_without_changing_them(self, chain, seed):
         rng = np.random.default_rng(seed)
@@ -233,7 +233,7 @@ class TestExactness:
             assert back.array.dtype == labels.dtype
             np.testing.assert_array_equal(back.array, np.where(kept, labels, 0))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(chain=pure_chains(), seed=st.integers(0, 9))
     def test_probabilities_come_back_to_the_last_bit(self, chain, seed):
         probabilities = np.random.default_rng(seed).dirichlet([0.3] * 4, chain.target.shape_zyx).astype(np.float32)
@@ -264,7 +264,7 @@ class TestExactness:
         there = chain.labels_to_target(Image(speckles, source))
         np.testing.assert_array_equal(chain.smooth_labels_to_source(there).array, speckles)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(chain=pure_chains(), seed=st.integers(0, 9))
     def test_moving_voxels_equals_itk(self, chain, seed):
         labels = np.random.default_rng(seed).integers(0, 99, chain.source.shape_zyx).astype(np.int16)

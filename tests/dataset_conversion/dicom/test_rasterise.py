@@ -31,7 +31,7 @@ polygon = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9).
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(polygon, min_size=1, max_size=3))
 def test_equals_brute_force_for_any_polygons(polygons):
     np.testing.assert_array_equal(fill_polygons(polygons, 11, 9), even_odd(polygons, 11, 9))
@@ -105,7 +105,7 @@ def test_contours_outside_the_stack_are_clipped_on_request():
     assert not rasterise([square(30.0)], GRID, "roi", clip=True).mask.any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(polygon, st.integers(0, 3)), min_size=1, max_size=8))
 def test_all_slices_at_once_equal_brute_force_in_each(drawn):
     grid = Geometry((9, 11, 4), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0))

@@ -30,7 +30,7 @@ def test_axial_stack_in_any_order():
     assert geometry.origin_mm == (-10.0, -20.0, 0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     angles=st.tuples(*[st.floats(-math.pi, math.pi)] * 3),
     start=st.tuples(*[st.floats(-500, 500)] * 3),

@@ -99,7 +99,7 @@ def test_a_keyhole_bounds_the_area_without_its_holes():
 masks = npst.arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(masks, st.sampled_from([0.0, 0.1, 0.25]))
 def test_masks_come_back_pixel_for_pixel(mask, tolerance):
     """As separate contours by the even-odd rule and as keyholes, with any islands, holes and touching corners."""
@@ -113,7 +113,7 @@ def test_masks_come_back_pixel_for_pixel(mask, tolerance):
 fields = npst.arrays(np.float64, (8, 9), elements=st.floats(-1, 1).map(lambda v: v if abs(v) > 0.02 else 0.02))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(fields)
 def test_the_zero_level_separates_inside_from_outside(field):
     traced = trace(field, PIXEL, 0.0)

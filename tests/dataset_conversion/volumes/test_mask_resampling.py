@@ -91,7 +91,7 @@ def ball(grid, centre, radius_mm):
     return Image((np.linalg.norm(points - centre, axis=1) <= radius_mm).reshape(grid.shape_zyx), grid)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(*[st.floats(0.6, 2.5)] * 3),
     st.tuples(*[st.floats(-1.0, 1.0)] * 3),

@@ -37,7 +37,7 @@ def ordered(events: Any) -> list[tuple[float, int, int]]:
     return sorted(zip(*(column.tolist() for column in events), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @SEEDS
 def test_compiled_and_numpy_agree_to_the_last_count(seed: int, rivals: int, voxels: int, rough: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def test_compiled_and_numpy_agree_to_the_last_count(seed: int, rivals: int, voxe
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @SEEDS
 def test_counts_are_those_of_the_label_map(module: Any, seed: int, rivals: int, voxels: int, rough: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ def test_counts_are_those_of_the_label_map(module: Any, seed: int, rivals: int, 
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @SEEDS
 def test_the_trace_names_the_highest_line_everywhere(
     module: Any, seed: int, rivals: int, voxels: int, rough: bool

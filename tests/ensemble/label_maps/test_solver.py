@@ -159,7 +159,7 @@ def test_the_search_leaves_optima_that_hold_for_pairs_alone(seed: int, arrays: C
     assert max(objective.value(point) for point in points) <= result.value
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), models=st.integers(2, 5), labels=st.integers(2, 8), hard=st.booleans())
 def test_weights_lie_on_the_simplex_and_never_lose(seed: int, models: int, labels: int, hard: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ def written(folder: Path, arrays: Sequence[NDArray[np.float32]]) -> list[Probabi
     return handles
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     parts=st.lists(st.integers(0, 5), min_size=2, max_size=4).filter(any),

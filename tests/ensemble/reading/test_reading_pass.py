@@ -125,7 +125,7 @@ def test_neither_budget_nor_threads_change_a_bit(make_cohort: Any, kept_between:
     assert found[0] == found[1] == found[2] == found[3]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_objective_is_that_of_full_maps_to_the_last_count(compressed: Any, data: st.DataObject) -> None:
     cohort, cases = compressed

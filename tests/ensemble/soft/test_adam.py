@@ -28,7 +28,7 @@ def random_objective(seed: int, models: int = 6, cases: int = 5, labels: int = 8
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(SEEDS, st.integers(2, 8))
 def test_the_ascent_stays_on_the_simplex_and_rises(seed: int, models: int) -> None:
     objective = random_objective(seed, models)

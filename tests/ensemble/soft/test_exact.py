@@ -67,7 +67,7 @@ def values(objective: SoftIoU, weights: NDArray[np.float64]) -> NDArray[np.float
     return objective.ratios.values(weights) @ objective.ratios.share
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SEEDS, POOLS, st.sampled_from([2, 3]))
 def test_no_point_of_a_fine_grid_is_better(seed: int, pool: Any, models: int) -> None:
     objective = arbitrary(seed, models, 2, 3, pool)
@@ -78,7 +78,7 @@ def test_no_point_of_a_fine_grid_is_better(seed: int, pool: Any, models: int) ->
     assert everywhere.max() <= found.value + GAP
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SEEDS, st.integers(2, 8), st.integers(1, 3), st.integers(1, 5))
 def test_result_is_consistent(seed: int, models: int, cases: int, labels: int) -> None:
     objective = arbitrary(seed, models, cases, labels)
@@ -200,7 +200,7 @@ def test_one_model_is_its_own_optimum() -> None:
     assert found.certified
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SEEDS, st.permutations(range(5)))
 def test_listing_models_differently_finds_the_same(seed: int, order: list[int]) -> None:
     objective = arbitrary(seed, 5, 1, 4)
@@ -249,7 +249,7 @@ def test_every_run_finds_the_same() -> None:
     assert (first.upper_bound, first.nodes) == (second.upper_bound, second.nodes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SEEDS, st.integers(2, 5), st.floats(0.01, 1))
 def test_bounds_hold_everywhere_in_a_cell(seed: int, models: int, extent: float) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_chordoma.ensemble.soft.objective import SoftIoU
@@ -100,7 +100,6 @@ def test_per_case_values_ignore_multiplicity(cases: list[Any]) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["cases", "voxels"]))
 def test_gradient_equals_differences(seed: int, pool: Any) -> None:
     rng = np.random.default_rng(seed)
@@ -116,7 +115,6 @@ def test_gradient_equals_differences(seed: int, pool: Any) -> None:
     np.testing.assert_allclose(objective.gradient(weights), numeric, rtol=1e-6, atol=1e-7)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.permutations(range(4)))
 def test_listing_models_or_cases_differently_changes_nothing(seed: int, order: list[int]) -> None:
     rng = np.random.default_rng(seed)

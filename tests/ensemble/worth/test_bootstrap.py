@@ -96,7 +96,7 @@ def test_patients_without_a_class_that_counts_are_never_drawn() -> None:
     assert {multiplicity[1] for multiplicity in problem.fitted} == {0}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(2, 6))
 def test_a_seed_fixes_everything(seed: int, patients: int) -> None:
     rng = np.random.default_rng(seed)

@@ -50,20 +50,20 @@ def ranks_by_hand(values):
 
 
 @given(differences, st.sampled_from(ALTERNATIVES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_permutation_test_counts_all_signs(values, alternative):
     assert permutation_p(values, alternative, seed=0) == pytest.approx(by_counting(values, alternative), abs=1e-12)
 
 
 @given(differences, st.sampled_from(ALTERNATIVES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_signed_rank_test_counts_all_signs_of_the_ranks_with_ties_and_zeros(values, alternative):
     expected = by_counting(ranks_by_hand(values), alternative)
     assert wilcoxon_p(values, alternative) == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=30, unique_by=abs).filter(lambda v: 0 not in v))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_signed_rank_test_is_scipys_exact_one_without_ties(values):
     expected = scipy.stats.wilcoxon(values, method="exact").pvalue
     assert wilcoxon_p(np.array(values), TWO_SIDED) == pytest.approx(expected, abs=1e-12)
@@ -113,7 +113,7 @@ def test_differences_equal_but_for_rounding_are_ties():
 
 
 @given(fractions, fractions)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_swapping_model_and_baseline_mirrors_one_sided_p(baseline, model):
     forth, back = advantages(baseline, model, True), advantages(model, baseline, True)
     for test in (wilcoxon_p, lambda v, a: permutation_p(v, a, 0), paired_t_p):
@@ -123,7 +123,7 @@ def test_swapping_model_and_baseline_mirrors_one_sided_p(baseline, model):
 
 
 @given(fractions, fractions, st.sampled_from([100.0, 0.1, 3.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_percent_and_fractions_give_the_same_p(baseline, model, factor):
     small, large = advantages(baseline, model, True), advantages(factor * baseline, factor * model, True)
     for test in (wilcoxon_p, lambda v, a: permutation_p(v, a, 0), paired_t_p):
@@ -131,7 +131,7 @@ def test_percent_and_fractions_give_the_same_p(baseline, model, factor):
 
 
 @given(fractions, fractions)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_lower_is_better_is_higher_is_better_with_the_other_sign(baseline, model):
     assert advantages(baseline, model, False).tolist() == advantages(-baseline, -model, True).tolist()
 

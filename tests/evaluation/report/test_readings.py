@@ -350,7 +350,7 @@ def test_storage_does_not_matter(orientation):
     assert find_disagreement(*(upright(image) for image in stored), CHORDOMA, "gtv") == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hnp.arrays(np.uint8, (2, 4, 3, 5), elements=st.integers(0, 3)))
 def test_parts_add_up(labels):
     grid = Geometry((5, 3, 4), (1.0, 2.0, 3.0), (0.0, 0.0, 0.0))

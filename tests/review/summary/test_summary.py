@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_chordoma.evaluation.paper.minutes import published_source
@@ -388,7 +388,6 @@ minutes_arrays = st.integers(1, 6).flatmap(
 
 
 @given(minutes_arrays)
-@settings(deadline=None)
 def test_the_mean_total_is_the_sum_of_the_means(minutes):
     totals = patient_totals(minutes)
     for source in range(2):
@@ -401,7 +400,6 @@ def test_the_mean_total_is_the_sum_of_the_means(minutes):
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1000)), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_means_over_reviewers_are_over_those_who_rated(values):
     found = mean_over_known(np.array([[np.nan if v is None else v] for v in values]))[0]
     known = [v for v in values if v is not None]

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
@@ -229,7 +229,6 @@ def test_a_file_in_place_of_the_folder_is_refused(measured_review, command):
         )
     )
 )
-@settings(deadline=None)
 def test_correlations_of_resamples_are_those_of_their_items_repeated(drawn):
     values, times = drawn
     times[:, 0] += 1
