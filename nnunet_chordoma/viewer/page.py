@@ -56,14 +56,16 @@ def structure_colours(scheme: LabelScheme) -> dict[str, str]:
 
 
 def overview(contents: Contents) -> Json:
-    """Title, structures with label values and colours, and the cases with their overlays."""
+    """Title, structures with label values and colours, and the cases with their overlays; `body` is never rated."""
     colours = structure_colours(contents.scheme)
+    rated = contents.sheet is not None
     return {
         "title": contents.title,
-        "rating": contents.sheet is not None,
+        "rating": rated,
         "structures": [
             {"name": name, "value": contents.scheme.value(name), "colour": colours[name], "scored": name != "body"}
             for name in contents.scheme.names[1:]
+            if not (rated and name == "body")
         ],
         "cases": [
             {

@@ -209,6 +209,22 @@ def test_slices_count_as_in_the_file_where_it_runs_downwards(browser, serve, tmp
     assert min(seen[3], seen[8]) > 100, seen
 
 
+def test_blinded_one_set_at_a_time_without_body(browser, serve, tmp_path, add_case, make_contents):
+    sheet = tmp_path / "ratings.csv"
+    write_sheet(sheet, [Rating("case_1", contours, "gtv") for contours in ("A", "B")])
+    add_case(tmp_path)
+    browser.open(serve(make_contents(tmp_path, sheet=sheet, roles=("blinded", "blinded"))).url)
+    Page(browser)
+    ticks = "JSON.stringify([...document.querySelectorAll('.layer input[type=checkbox]')].map(e => e.checked))"
+    shown = "document.querySelector('.sets [aria-pressed=true]').textContent"
+    browser.wait(f"{shown} === 'A' && {ticks} === '[true,false]'")
+    browser.js("document.querySelectorAll('.layer input[type=checkbox]')[1].click()")
+    browser.wait(f"{shown} === 'B' && {ticks} === '[false,true]'")
+    names = browser.js("[...document.querySelectorAll('#structures tbody button')].map(e => e.textContent)")
+    assert "body" not in names
+    assert names[0] == "gtv"
+
+
 def test_a_rating_is_timed_into_the_sheet(browser, serve, tmp_path, add_case, make_contents):
     sheet = tmp_path / "ratings.csv"
     write_sheet(sheet, [Rating("case_1", contours, "gtv") for contours in ("A", "B")])

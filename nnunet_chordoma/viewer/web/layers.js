@@ -1,7 +1,7 @@
 // Sets of contours and values over the image: which are shown, how, and their controls.
 
 import { byId, element, readable } from "./dom.js";
-import { readLabels, readVolume } from "./scene.js";
+import { readLabels, readVolume } from "./volumes.js";
 
 export const SET_COLOURS = ["#ffffff", "#ffb000", "#4aa8ff", "#ff6fb5", "#9be564", "#c58cff", "#5ad1c9", "#ff7f50"];
 const STYLES = { contour: "contour", fill: "fill", both: "contour + fill" };

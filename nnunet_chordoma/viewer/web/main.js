@@ -5,9 +5,10 @@ import { startKeys } from "./keys.js";
 import { contourLayers, fillOf, isFilled, loadLayer, makeLayers, showLayers } from "./layers.js";
 import { showCases, showReview, showStructures } from "./panels.js";
 import { RatingPanel } from "./rating.js";
-import { readVolume, Scene, VIEWS, webglProblem } from "./scene.js";
+import { Scene, VIEWS, webglProblem } from "./scene.js";
 import { saveScreenshot } from "./screenshot.js";
 import { source } from "./source.js";
+import { largestSlice, readVolume, valueAt } from "./volumes.js";
 import { FIRST, nextPreset, PRESETS, range, showWindow, startWindows } from "./windows.js";
 
 const HASH_DELAY_MS = 250;
@@ -106,11 +107,18 @@ function showOverlays() {
 }
 
 async function layerChanged(layer, what) {
+  if (what === "visible" && layer.visible && state.rating) {
+    state.rating.choose(layer.name);
+    return;
+  }
   listLayers();
-  if (what === "visible" && layer.visible && layer.state === "idle") {
-    await fetchLayer(layer, state.loading.signal).catch(problem);
-    showLoading("");
-  } else showOverlays();
+  if (layer.visible && layer.state === "idle") await readShown(layer);
+  else showOverlays();
+}
+
+async function readShown(layer) {
+  await fetchLayer(layer, state.loading.signal).catch(problem);
+  showLoading("");
 }
 
 function listLayers() {
@@ -153,18 +161,8 @@ function review(step) {
 function goToStructure(structure) {
   const volume = state.layers.find(layer => layer.visible && layer.volume && !layer.values)?.volume;
   if (!volume) return;
-  const { dimsRAS, img2RASstep: step, img2RASstart: start, img } = volume;
-  let [best, most] = [-1, 0];
-  for (let z = 0; z < dimsRAS[3]; z++) {
-    let count = 0;
-    for (let y = 0; y < dimsRAS[2]; y++) {
-      const row = start[0] + start[1] + start[2] + z * step[2] + y * step[1];
-      for (let x = 0; x < dimsRAS[1]; x++) count += img[row + x * step[0]] === structure.value ? 1 : 0;
-    }
-    if (count > most) [best, most] = [z, count];
-  }
-  if (best < 0) return;
-  scene.ref.goToAxial(best, volume, structure.value);
+  const slice = largestSlice(volume, structure.value);
+  if (slice >= 0) scene.ref.goToAxial(slice, volume, structure.value);
 }
 
 let hashTimer = 0;
@@ -184,10 +182,9 @@ function moved(place) {
 
 // Names of the structures at the crosshair, by layer.
 function under() {
-  const [x, y, z] = scene.ref.voxel;
+  const { voxel } = scene.ref;
   return state.layers.filter(layer => layer.visible && layer.volume).map(layer => {
-    const { img, img2RASstep: step, img2RASstart: start } = layer.volume;
-    const value = img[start[0] + start[1] + start[2] + x * step[0] + y * step[1] + z * step[2]];
+    const value = valueAt(layer.volume, voxel);
     if (layer.values) return `${layer.name}: ${value.toFixed(2)}`;
     return `${readable(layer.name)}: ${readable(state.structures.find(each => each.value === value)?.name ?? "outside")}`;
   }).join(" · ");
@@ -261,7 +258,7 @@ const actions = {
 function showSet(name) {
   for (const layer of state.layers) {
     layer.visible = layer.name === name;
-    if (layer.visible && layer.state === "idle") layerChanged(layer, "visible");
+    if (layer.visible && layer.state === "idle") readShown(layer);
   }
   listLayers();
   showOverlays();

@@ -22,9 +22,9 @@ function onCommit(field, save) {
 }
 
 export class RatingPanel {
-  // `choose(set)` shows one set of contours alone.
-  constructor(choose) {
-    this.choose = choose;
+  // `show(set)` shows one set of contours alone.
+  constructor(show) {
+    this.show = show;
     this.rows = [];
     this.patient = null;
     this.set = null;
@@ -53,7 +53,7 @@ export class RatingPanel {
     this.set = sets.includes(this.set) ? this.set : unrated ?? sets[0] ?? null;
     const running = this.rows.find(row => keyOf(row) === this.clock?.key);
     if (running?.patient === patient) this.set = running.contours;
-    this.#choose(this.set);
+    this.choose(this.set);
   }
 
   get sets() {
@@ -64,9 +64,10 @@ export class RatingPanel {
     return this.rows.filter(row => row.patient === this.patient && row.contours === set);
   }
 
-  #choose(set) {
+  // The set that is rated is the one shown.
+  choose(set) {
     this.set = set;
-    if (set) this.choose(set);
+    if (set) this.show(set);
     this.draw();
   }
 
@@ -74,7 +75,7 @@ export class RatingPanel {
     const rated = this.rows.filter(row => row.minutes !== null).length;
     const summary = `${rated} of ${this.rows.length} rated`;
     const sets = element("div", { className: "segments sets", role: "group", ariaLabel: "Set of contours" },
-      ...this.sets.map(set => element("button", { type: "button", ariaPressed: String(set === this.set), onclick: () => this.#choose(set) },
+      ...this.sets.map(set => element("button", { type: "button", ariaPressed: String(set === this.set), onclick: () => this.choose(set) },
         `${set}${this.#of(set).every(row => row.minutes !== null) ? " ✓" : ""}`)));
     const elsewhere = this.rows.find(row => keyOf(row) === this.clock?.key && (row.patient !== this.patient || row.contours !== this.set));
     const kept = this.#typing();
