@@ -23,7 +23,14 @@ from nnunet_chordoma.dataset_conversion.cli_options import (
     Unaligned,
     Workers,
 )
-from nnunet_chordoma.dataset_conversion.export.options import TOLERANCE_MM, ExportOptions, ExportRequest, Format, Holes
+from nnunet_chordoma.dataset_conversion.export.options import (
+    TOLERANCE_MM,
+    ExportOptions,
+    ExportRequest,
+    Format,
+    Holes,
+    chosen_formats,
+)
 from nnunet_chordoma.errors import ChordomaError
 
 if TYPE_CHECKING:
@@ -282,7 +289,9 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for one folder per case.")],
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="What to write; may be repeated.", show_default="rtstruct"),
+        typer.Option(
+            "--format", metavar="rtstruct|seg|nifti", help="What to write; may be repeated.", show_default="rtstruct"
+        ),
     ] = None,
     ct: Annotated[
         Path | None,
@@ -321,8 +330,7 @@ def export(
     from nnunet_chordoma.dataset_conversion.export.export import export_cases
     from nnunet_chordoma.dataset_conversion.export.export_summary import print_export
 
-    wanted = tuple(dict.fromkeys(formats or (Format.RTSTRUCT,)))
-    options = ExportOptions(wanted, labels, holes, tolerance_mm)
+    options = ExportOptions(chosen_formats(formats), labels, holes, tolerance_mm)
     result = export_cases(
         ExportRequest(
             predictions=tuple(predictions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,11 @@ class Format(str, Enum):
     @property
     def is_dicom(self) -> bool:
         return self is not Format.NIFTI
+
+
+def chosen_formats(formats: Sequence[Format] | None) -> tuple[Format, ...]:
+    """Each once, in the order given; RTSTRUCT if none was."""
+    return tuple(dict.fromkeys(formats or (Format.RTSTRUCT,)))
 
 
 class Holes(str, Enum):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nnunet_chordoma import console
-from nnunet_chordoma.dataset_conversion.export.options import ExportOptions, Format
+from nnunet_chordoma.dataset_conversion.export.options import ExportOptions, Format, chosen_formats
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -47,7 +47,7 @@ def segment(
         typer.Option(metavar="FILE", help="What chordoma-gate fit wrote: check before anything is exported."),
     ] = None,
     formats: Annotated[
-        list[str] | None,
+        list[Format] | None,
         typer.Option(
             "--format", metavar="rtstruct|seg|nifti", help="What to write; may be repeated.", show_default="rtstruct"
         ),
@@ -104,7 +104,7 @@ def segment(
             dataset,
             weights,
             qa,
-            ExportOptions(_formats(formats)),
+            ExportOptions(chosen_formats(formats)),
             ScanOptions(parse_choices(ct_series or (), "--ct-series"), parse_fixes(fix_orientation or ()), unaligned),
             device.value,
             force,
@@ -115,17 +115,6 @@ def segment(
     print_patients(patients, out)
     if any(patient.exported is None for patient in patients):
         raise typer.Exit(INCOMPLETE)
-
-
-def _formats(texts: list[str] | None) -> tuple[Format, ...]:
-    from nnunet_chordoma.errors import ChordomaError
-
-    named = [name for text in texts or [Format.RTSTRUCT.value] for name in text.split(",")]
-    known = [kind.value for kind in Format]
-    unknown = [name for name in named if name not in known]
-    if unknown:
-        raise ChordomaError(f"--format {unknown[0]}: expected {', '.join(known)}")
-    return tuple(dict.fromkeys(Format(name) for name in named))
 
 
 def main() -> None:

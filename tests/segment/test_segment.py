@@ -243,7 +243,6 @@ def test_a_volume_is_exported_as_a_label_map(segment, draw, tmp_path):
         ({"weights": "WEIGHTS"}, "missing two"),
         ({"weights": "vote"}, "-w vote: contours need probabilities"),
         ({"models": ("idle",)}, "model 'idle': no dataset.json"),
-        ({"more": ("--format", "dicom")}, "--format dicom: expected rtstruct, seg, nifti"),
         ({"more": ("--fix-orientation", "nobody=HFP")}, "--fix-orientation nobody: unknown case"),
         ({"more": ("--qa", "WEIGHTS")}, "expected a 'chordoma-qa' file"),
     ],
@@ -261,6 +260,12 @@ def test_what_cannot_be_is_refused_before_any_work(segment, world, patients, tmp
     assert expected in result.err
     assert len([line for line in result.err.splitlines() if line.startswith("error")]) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_format_is_refused_by_name(segment, patients, tmp_path):
+    result = segment(patients.folder / "supine", "-o", tmp_path / "out", "--format", "dicom", models=("one",))
+    assert result.status == 2
+    assert "'dicom' is not one of 'rtstruct', 'seg', 'nifti'" in " ".join(result.err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
