@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from nnunet_chordoma.evaluation.definitions import metric_named
-from nnunet_chordoma.evaluation.editing_minutes import EditingModel
+from nnunet_chordoma.evaluation.editing_minutes import EditingModel, spread
 from nnunet_chordoma.evaluation.names import count
 
 
@@ -20,11 +21,15 @@ def model_sentences(model: EditingModel) -> list[str]:
     ]
     if error.model >= error.structure_mean:
         said.append("No better than the mean for the structure: what was measured adds nothing to it here.")
-    if math.isfinite(model.half_width):
+    if math.isfinite(model.width_factor):
+        least, most = (pick(item.held_out_minutes for item in model.items) for pick in (min, max))
+        total = fmean(expected for _, _, expected in model.totals)
+        width, of_total = model.width_factor, model.total_width_factor
         said.append(
-            f"Interval for a further patient, {model.level:.0%}: ±{model.half_width:.1f} min per structure, "
-            f"±{model.total_half_width:.1f} min for the total. "
-            f"The level is nominal with {count(len(model.cases), 'patient')}."
+            f"Interval for a further patient, {model.level:.0%}: ±{width * spread(least):.1f} min for a structure that "
+            f"is predicted to take {least:.1f} min, ±{width * spread(most):.1f} min for one of {most:.1f} min; "
+            f"±{of_total * spread(total):.1f} min for a total of {total:.1f} min. "
+            f"The level is nominal with {count(len(model.cases), 'patient')}, and holds over all structures together."
         )
     return said
 

@@ -11,7 +11,7 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.editing_fit import fit_editing_minutes, least_squares, why_no_model
 from nnunet_chordoma.evaluation.editing_minutes import (
     RatedItem,
-    conformal_half_width,
+    conformal_quantile,
     read_editing_model,
     write_editing_model,
 )
@@ -55,7 +55,7 @@ def test_a_linear_relation_is_recovered(base, per_cm2, per_cm3):
 def test_without_noise_nothing_is_missed_and_the_interval_has_no_width():
     model = fit(lambda p, area, volume: 1 + 0.5 * area + 0.01 * volume)
     assert model.error.model == pytest.approx(0, abs=1e-9)
-    assert model.half_width == pytest.approx(0, abs=1e-9)
+    assert model.width_factor == pytest.approx(0, abs=1e-9)
     assert model.predict(10, 100).minutes == pytest.approx(7)
 
 
@@ -101,27 +101,44 @@ def test_the_mean_of_a_structure_is_that_of_the_other_patients():
         ([[1], [1], [1], [1], [5, 7]], 0.8, 7),
     ],
 )
-def test_half_width_is_a_quantile_over_patients(residuals, level, expected):
-    assert conformal_half_width({str(i): r for i, r in enumerate(residuals)}, level) == expected
+def test_the_width_is_a_quantile_over_patients(residuals, level, expected):
+    assert conformal_quantile({str(i): r for i, r in enumerate(residuals)}, level) == expected
 
 
 @given(st.lists(st.floats(0, 100), min_size=4, max_size=12, unique=True))
-def test_so_many_other_patients_are_below_the_half_width(residuals):
+def test_so_many_other_patients_are_within_the_width(residuals):
     """Of K exchangeable patients with one residual each, at least the level times K + 1 lie within."""
-    width = conformal_half_width({str(i): [r] for i, r in enumerate(residuals)}, 0.8)
+    width = conformal_quantile({str(i): [r] for i, r in enumerate(residuals)}, 0.8)
     within = sum(r <= width for r in residuals)
     assert within >= 0.8 * (len(residuals) + 1) - 1e-6
     assert sum(r < width for r in residuals) < 0.8 * (len(residuals) + 1)
 
 
+def test_intervals_widen_as_the_square_root_of_the_minutes_and_one():
+    model = fit(lambda p, area, volume: 5 + 2 * area + (0, 1, -1, 2, -2)[p])
+    short, long = model.predict(0, 30), model.predict(20, 300)
+    halves = [each.high - each.minutes for each in (short, long)]
+    assert halves[1] > halves[0] > 0
+    assert halves[1] / halves[0] == pytest.approx(math.sqrt((long.minutes + 1) / (short.minutes + 1)))
+    # Of five patients 5/6 of the weight is known, and without a structure of the worst less than 80 %: the largest.
+    worst = max(abs(i.minutes - i.held_out_minutes) / math.sqrt(i.held_out_minutes + 1) for i in model.items)
+    assert halves[0] == pytest.approx(worst * math.sqrt(short.minutes + 1))
+
+
 def test_totals_have_an_interval_of_their_own():
     # Each structure of patient p is off by p's own shift, so errors of its three structures add up.
     model = fit(lambda p, area, volume: 5 + 0.5 * area + (0, 1, -1, 2, -2)[p])
-    assert model.total_half_width > 2 * model.half_width
-    parts = [model.predict(1, 100), model.predict(2, 100)]
+    parts = [model.predict(area, volume) for area, volume in ((10, 300), (4, 200), (0, 30))]
     total = model.total(parts)
-    assert total.minutes == pytest.approx(parts[0].minutes + parts[1].minutes)
-    assert total.high - total.minutes == pytest.approx(model.total_half_width)
+    assert total.minutes == pytest.approx(sum(part.minutes for part in parts))
+    half = total.high - total.minutes
+    assert half > 1.5 * max(part.high - part.minutes for part in parts)
+    # By hand: the largest of five totals' errors, each over the root of its minutes and one.
+    worst = max(abs(rated - expected) / math.sqrt(expected + 1) for _, rated, expected in model.totals)
+    assert half == pytest.approx(worst * math.sqrt(total.minutes + 1))
+    assert [round(rated, 6) for _, rated, _ in model.totals] == [
+        sum(i.minutes for i in model.items if i.case == f"case_{p}") for p in range(5)
+    ]
 
 
 def test_an_interval_never_begins_below_zero():
