@@ -111,7 +111,8 @@ def _read(
     if found is None:
         return ReadResult(low, said, reason="The label maps agree in every voxel, unlike the scores.")
     place = slice_place(reference.geometry, "axial", found.slice_index)
-    sentences = (*said, *read_label_maps(found, place))
+    shown = slice_of_file(pair[0].geometry, reference.geometry, found.slice_index)
+    sentences = (*said, *read_label_maps(found, place, shown))
     try:
         ct = upright(read_ct(low.case, image_folders(sidecar, images), pair[0].geometry))
     except ChordomaError as error:
@@ -120,6 +121,5 @@ def _read(
         return ReadResult(low, sentences, reason=f"No picture: {error}.")
     what = f"case {low.case}, {model}"
     views = draw_differences(ct, reference, prediction, sidecar.scheme, low.structure, found.centre_zyx, what)
-    shown = slice_of_file(pair[0].geometry, ct.geometry, found.slice_index)
     command = viewer_command(viewed_case(low.case, sidecar, model, images), shown)
     return ReadResult(low, sentences, tuple(views), viewer=command, slice_index=shown)

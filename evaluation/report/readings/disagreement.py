@@ -126,8 +126,3 @@ def _confusion(labels: NDArray[np.integer], scheme: LabelScheme) -> Confusion | 
     counts = np.bincount(labels.astype(np.intp), minlength=len(scheme))
     value = int(counts.argmax())
     return Confusion(scheme.names[value], float(counts[value] / labels.size))
-
-
-def slice_number(disagreement: Disagreement) -> str:
-    """`slice 12 of 54`, counted from the caudal end, from 1."""
-    return f"slice {disagreement.slice_index + 1} of {disagreement.slices}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nnunet_chordoma.evaluation.names import signed, structure_title
-from nnunet_chordoma.evaluation.report.readings.disagreement import Confusion, Disagreement, slice_number
+from nnunet_chordoma.evaluation.report.readings.disagreement import Confusion, Disagreement
 from nnunet_chordoma.evaluation.report.readings.standing_out import Kind, LowResult, StandingOut, all_models
 
 MOSTLY = 0.75
@@ -60,10 +60,10 @@ def kind_sentence(found: Disagreement) -> str:
     return f"{text}, of {found.reference_cm3:.2f} cm³ in the reference (volume difference {difference} cm³)."
 
 
-def slice_sentence(found: Disagreement, place: str) -> str:
-    """The worst transverse slice; `place` is its position, such as `S 12 mm`."""
+def slice_sentence(found: Disagreement, place: str, number: int) -> str:
+    """The worst transverse slice; `place` is its position, such as `S 12 mm`, `number` that in the file, from 0."""
     return (
-        f"Worst on transverse {slice_number(found)} ({place}): {found.lacking_cm2:.2f} cm² missing, "
+        f"Worst on transverse slice {number} of 0–{found.slices - 1} ({place}): {found.lacking_cm2:.2f} cm² missing, "
         f"{found.added_cm2:.2f} cm² too much."
     )
 
@@ -124,11 +124,11 @@ def read_result(low: LowResult, found: StandingOut | None, hd95_mm: float) -> tu
     return tuple(s for s in (rank_sentence(low), models_sentence(found), distance_sentence(hd95_mm)) if s)
 
 
-def read_label_maps(found: Disagreement, place: str) -> tuple[str, ...]:
-    """What the label maps add to it."""
+def read_label_maps(found: Disagreement, place: str, number: int) -> tuple[str, ...]:
+    """What the label maps add to it; `place` and `number` are those of the worst slice, as `slice_sentence` says."""
     sentences = [
         kind_sentence(found),
-        slice_sentence(found, place),
+        slice_sentence(found, place, number),
         *end_sentences(found),
         side_sentence(found),
         *confusion_sentences(found),

@@ -263,10 +263,10 @@ def test_without_a_body_no_side_is_named():
 
 def test_sentences_about_label_maps():
     found = find_disagreement(*pair(), CHORDOMA, "gtv")
-    assert read_label_maps(found, "S 20 mm") == (
+    assert read_label_maps(found, "S 20 mm", 1) == (
         "Wrong in both directions: 0.08 cm³ missing, 0.12 cm³ too much, of 0.24 cm³ in the reference "
         "(volume difference +0.04 cm³).",
-        "Worst on transverse slice 5 of 6 (S 20 mm): 0.00 cm² missing, 0.24 cm² too much.",
+        "Worst on transverse slice 1 of 0–5 (S 20 mm): 0.00 cm² missing, 0.24 cm² too much.",
         "The prediction reaches 5 mm beyond the reference at the cranial end.",
         "The prediction ends 5 mm short of the reference at the caudal end.",
         "100 % of the disagreement lies on the patient's left.",

@@ -57,7 +57,7 @@ def test_the_worst_results_are_read(five):
         "It stands out with second alone, not with the other model.",
         "Under-segmented: 0.64 cm³ missing, 0.00 cm³ too much, of 0.64 cm³ in the reference "
         "(volume difference −0.64 cm³).",
-        "Worst on transverse slice 4 of 20 (I 13 mm): 0.80 cm² missing, 0.00 cm² too much.",
+        "Worst on transverse slice 3 of 0–19 (I 13 mm): 0.80 cm² missing, 0.00 cm² too much.",
         "100 % of the disagreement lies on the patient's left.",
     )
     assert found.read[1].sentences == (
@@ -66,7 +66,7 @@ def test_the_worst_results_are_read(five):
         "95 % of either surface lies within 4.0 mm of the other (HD95).",
         "Under-segmented: 0.32 cm³ missing, 0.06 cm³ too much, of 0.51 cm³ in the reference "
         "(volume difference −0.26 cm³).",
-        "Worst on transverse slice 11 of 20 (S 1 mm): 0.64 cm² missing, 0.00 cm² too much.",
+        "Worst on transverse slice 10 of 0–19 (S 1 mm): 0.64 cm² missing, 0.00 cm² too much.",
     )
     for read in found.read:
         assert [view.name for view in read.views] == ["axial", "coronal"]
