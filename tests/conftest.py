@@ -20,12 +20,12 @@ OF_TERMINALS = frozenset(
         *("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "_TYPER_FORCE_DISABLE_TERMINAL"),
     )
 )
-# Read by nnU-Net and by us: a user's own folders and settings.
-OF_NNUNET = ("nnUNet_", "CHORDOMA_S")
+# Read by nnU-Net and by our trainers: a user's own folders and settings.
+OF_TRAINING = ("nnUNet_", "CHORDOMA_SETTINGS", "CHORDOMA_SKIP_VALIDATION")
 
 
 @pytest.hookimpl(trylast=True)  # pytest has by then made up its mind about its own colours.
 def pytest_configure(config):
     for name in list(os.environ):
-        if name in OF_TERMINALS or name.startswith(OF_NNUNET):
+        if name in OF_TERMINALS or name.startswith(OF_TRAINING):
             del os.environ[name]

@@ -65,9 +65,22 @@ def test_a_killed_prediction_goes_on_where_it_stopped(model_folders):
         model_folders.write_image(case, seed)
     model, out = model_folders.write_model(), model_folders.folder / "out"
     arguments = ("-i", model_folders.images, "-o", out, "-m", model, "-device", "cpu")
-    process = start("chordoma-predict", *arguments)
+    # It does not get beyond the fourth, however fast it is and however late it is killed.
+    code = (
+        "import time\n"
+        "from nnunet_chordoma.training.predict_cli import main\n"
+        "from nnunet_chordoma.training.prediction_files import PredictionFiles\n"
+        "write = PredictionFiles.write\n"
+        "def held(self, *rest):\n"
+        "    time.sleep(600 if self.label_map.name == 'd.nii.gz' else 0)\n"
+        "    write(self, *rest)\n"
+        "PredictionFiles.write = held\n"
+        "main()\n"
+    )
+    process = start("python", "-c", code, *arguments)
     deadline = time.monotonic() + 120
-    while not list(out.glob("[a-h].nii.gz")) and process.poll() is None:
+    while not list(out.glob("[a-h].nii.gz")):
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

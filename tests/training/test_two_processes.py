@@ -1,7 +1,6 @@
 """Training on two processes: the trainers' own methods under gloo, since nnU-Net's -num_gpus needs NCCL."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +14,12 @@ TRAINER = "ChordomaTrainerCE"
 
 
 def run(preprocessed, **settings):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     job = {
         "trainer": TRAINER,
         "plans": preprocessed.plans(**settings),
         "configuration": preprocessed.configuration,
         "dataset": preprocessed.dataset,
         "out": str(preprocessed.folder),
-        "port": port,
     }
     file = preprocessed.folder / "job.json"
     file.write_text(json.dumps(job))

@@ -4,7 +4,6 @@ python two_processes.py JOB, a JSON file with trainer, plans, configuration, dat
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,8 +16,8 @@ PROCESSES = 2
 
 
 def run(rank, job):
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(job["port"])}
-    dist.init_process_group("gloo", rank=rank, world_size=PROCESSES)
+    meeting = Path(job["out"]).absolute() / "meeting"
+    dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=PROCESSES)
     torch.set_num_threads(1)
     from nnunetv2.training.logging.nnunet_logger import MetaLogger
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer

@@ -202,8 +202,8 @@ function setWindow(low, high) {
   showWindow(state.window);
 }
 
-function readHash() {
-  const asked = new URLSearchParams(location.hash.slice(1));
+function readHash(address) {
+  const asked = new URLSearchParams(new URL(address).hash.slice(1));
   const index = state.overview.cases.findIndex(each => each.name === asked.get("case"));
   const slice = /^\d+$/.test(asked.get("slice") ?? "") ? Number(asked.get("slice")) : null;
   return [index, { slice, structure: asked.get("structure") }];
@@ -289,12 +289,13 @@ async function start() {
     state.rating = new RatingPanel(showSet);
     await state.rating.start();
   }
-  addEventListener("hashchange", () => {
-    const [index, place] = readHash();
+  // Not `location`, which may follow what is shown before this is called.
+  addEventListener("hashchange", ({ newURL }) => {
+    const [index, place] = readHash(newURL);
     if (index >= 0 && index !== state.index) openCase(index, place);
     else if (place.slice !== null) scene.ref.goToSlice(place.slice);
   });
-  const [index, place] = readHash();
+  const [index, place] = readHash(location.href);
   await openCase(Math.max(0, index), index >= 0 ? place : {});
 }
 

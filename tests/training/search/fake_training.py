@@ -1,6 +1,7 @@
 """Stands in for nnUNetv2_train: writes the numbers of an epoch again and again, quickly.
 
 python fake_training.py NUMBERS [what to do, as JSON]. The loss falls towards how far the learning rate is from 3e-4.
+"wait_for" is a file, "side_by_side" a number of trainings that have begun: nothing is trained before they are there.
 """
 
 import json
@@ -23,6 +24,13 @@ file.parent.mkdir(parents=True, exist_ok=True)
 (file.parent / "device").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 if todo.get("refuse") is True or rate in (todo.get("refuse") or []):
     sys.exit("error: the plans are refused")
+trials = Path(os.environ["nnUNet_results"]).parent
+begun = "*/" + str(Path(sys.argv[1]).with_name("pid"))
+deadline = time.monotonic() + 120
+while not Path(todo.get("wait_for", "/")).exists() or len(list(trials.glob(begun))) < todo.get("side_by_side", 0):
+    if time.monotonic() > deadline:
+        sys.exit("error: waited in vain")
+    time.sleep(0.02)
 for epoch in range(len(rows), settings["max_epochs"]):
     time.sleep(todo.get("epoch_s", 0.0))
     attempts = file.parent / f"attempts_{epoch}"

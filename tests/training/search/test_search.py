@@ -181,23 +181,22 @@ def test_plans_and_splits_that_change_while_it_runs_end_a_search(searches, what)
 
 def test_joining_when_all_trials_are_taken_is_no_error(searches, capsys):
     space = searches.space(learning_rate=[3e-4])
-    process = searches.join({"epoch_s": 1.5}, trials=1, space=space)
+    go_on = searches.preprocessed.folder / "go_on"
+    process = searches.join({"wait_for": str(go_on)}, trials=1, space=space)
     wait_for((searches.trial("0000") / "pid").is_file, process)
     rows = searches.run(trials=1, space=space)
     assert [r["state"] for r in rows] == ["running"]
     assert "no trial has finished yet; other processes are running" in capsys.readouterr().out
+    go_on.touch()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
 
 
 def test_trainings_run_side_by_side_in_places_of_their_own(searches, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
-    begun = time.monotonic()
-    searches.run({"epoch_s": 0.7}, trials=2, workers=2, epochs=3, space=searches.space(learning_rate=RATES))
-    assert len(searches.rows()) == 2
-    starts = [(searches.trial(f"000{i}") / "pid").stat().st_mtime for i in range(2)]
-    assert abs(starts[0] - starts[1]) < 2
-    assert time.monotonic() - begun < 60
+    # Each waits for the other to begin, so one after the other they would never end.
+    searches.run({"side_by_side": 2}, trials=2, workers=2, epochs=3, space=searches.space(learning_rate=RATES))
+    assert [row["state"] for row in searches.rows()] == ["finished"] * 2
 
 
 @pytest.mark.slow
@@ -236,7 +235,8 @@ def test_a_killed_search_takes_its_training_along_and_the_trial_is_continued(sea
 @pytest.mark.slow
 def test_processes_share_the_trials(searches):
     space = searches.space(learning_rate=RATES, weight_decay=[0, 1e-5])
-    both = [searches.join({"epoch_s": 0.3}, trials=4, space=space, pruner="none") for _ in range(2)]
+    # The first cannot do all before the second has begun.
+    both = [searches.join({"side_by_side": 2}, trials=4, space=space, pruner="none") for _ in range(2)]
     for process in both:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
