@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,12 +64,18 @@ def fit_compressed(
 ) -> FitResult:
     """Fit weights to compressed cases, and find out what they are worth."""
     labels = options.labels(scheme)
-    objective = LabelMapIoU(cases, options.pool, labels)
+    objective = LabelMapIoU(cases, options.pool)
     if (objective.models, objective.labels) != (len(names), len(scheme)):
         raise ChordomaError(
             f"expected {len(names)} models with {len(scheme)} labels, "
             f"found arrays of {objective.models} models with {objective.labels} labels"
         )
+    if labels is not None and objective.absent[:, labels].all():
+        raise ChordomaError(
+            f"--classes: expected reference voxels of at least one of {', '.join(options.classes or ())}, "
+            f"found none in {len(cases)} case(s); name classes that the references have"
+        )
+    objective = replace(objective, classes=labels)
     soft = SoftIoU(tuple(case.soft for case in cases), options.pool, labels)
     soft_optimum = maximise_soft(soft)
     search = _search(objective, soft, soft_optimum, options, progress)

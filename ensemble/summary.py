@@ -126,7 +126,7 @@ def _search(result: FitResult) -> str:
     voxels = f"{result.disagreeing_voxels:,} of {result.voxels:,} voxels ({share:.1%}) depend on the weights"
     if isinstance(found, Solution):
         end = (
-            "no shift of weight between two models gains anything more, though quite other weights might"
+            f"{_optimality(len(result.models))} (points where labels tie exactly aside)"
             if found.optimal_along_pairs
             else "a further gain between two models is within rounding and was not taken"
         )
@@ -137,6 +137,12 @@ def _search(result: FitResult) -> str:
         return f"{voxels}; branch and bound: no weights have a soft objective higher by {found.gap:.1e} ({certainty})."
     end = f"the last changed the objective by less than {found.tolerance:g}" if found.converged else "not converged"
     return f"{voxels}; Adam: {found.steps} steps ({end}), which says little about how far the maximum is."
+
+
+def _optimality(models: int) -> str:
+    if models == 2:  # the pair is the whole simplex
+        return "no other weights gain anything more"
+    return "no shift of weight between two models gains anything more, though quite other weights might"
 
 
 def _soft(result: FitResult) -> list[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -66,7 +66,9 @@ class Solution:
     """Weights (model,), the objective there, and how they were found.
 
     `optimal_along_pairs` is true if moving weight between any two models, by whatever amount, gains nothing, all
-    voxels considered. `explored_voxels` are those on which the starts were followed: all, or a sample.
+    voxels considered. Single points of a line where labels tie exactly are not looked at: the lowest label wins there,
+    and none of them does so on either side. With two models there are no other weights. `explored_voxels` are those on
+    which the starts were followed: all, or a sample.
     """
 
     weights: Weights
@@ -150,13 +152,13 @@ class _Search:
         finalists = [*_distinct(self._ranked(places))[:FINALISTS], starts[0]]
         ends: list[Point] = []
         for index, place in enumerate(progress([*finalists, self._ranked(starts)[0]])):
-            point = self.full.point(place)
             # The last is the best of the starts, followed only if exploration led astray from it.
-            if index < len(finalists) or point.value > _best(ends).value:
-                ends.append(self.climb(point))
+            if index < len(finalists) or self.full.point(place).value > _best(ends).value:
+                ends.append(_without_scores(self.climb(self.full.point(place))))
             if index == len(finalists):
-                ends.append(self.refined(_best(ends), self._random(index), finalists))
-        return _best(ends)
+                ends.append(self.refined(self.full.point(_best(ends).weights), self._random(index), finalists))
+        best = _best(ends)
+        return best if best is ends[-1] else self.full.point(best.weights)
 
     def climb(self, point: Point) -> Point:
         """Follow slopes uphill from region to region, until one has the summit well inside."""
@@ -242,6 +244,11 @@ class _Search:
 
     def _random(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, index])
+
+
+def _without_scores(point: Point) -> Point:
+    """To remember: the scores of all voxels take more memory than anything else of a search."""
+    return replace(point, scores=())
 
 
 def _best(points: Sequence[Point]) -> Point:

@@ -138,7 +138,10 @@ class Tally:
         settled = self._cells([counts for _, counts in found], np.int64)
         contests = [(first, contest) for (first, _), (contest, _) in zip(self.contests, found, strict=True)]
         region = Region(point.weights, radius)
-        parts = [part for contest in _joined(contests) for part in _parts(contest, self.models)]
+        del found  # at most two copies of the rows at a time
+        joined = _joined(contests)
+        del contests
+        parts = [part for contest in joined for part in _parts(contest, self.models)]
         return replace(self, contests=tuple(parts), settled=settled, region=region)
 
     def limits(self, weights: Weights, direction: Weights) -> tuple[float, float]:

@@ -67,6 +67,32 @@ def test_the_table_names_models_classes_and_the_verdict(cohort: Any, capsys: pyt
     assert "wrote" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("ab", "no other weights gain anything more (points where labels tie exactly aside)."),
+        (
+            "abc",
+            "no shift of weight between two models gains anything more, though quite other weights might "
+            "(points where labels tie exactly aside).",
+        ),
+    ],
+)
+def test_what_is_claimed_of_the_optimum(
+    models: str, said: str, make_cohort: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_cohort(models=tuple(models)).fit()
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_classes_that_no_reference_has_are_refused_by_name(cohort: Any, refused_fit: Callable[..., str]) -> None:
+    for case, truth in cohort.references.items():
+        cohort.write_reference(case, np.minimum(truth, 1))
+    line = refused_fit("--classes", "gtv,piriformis")
+    assert "at least one of gtv, piriformis" in line
+    assert "2 case(s)" in line
+
+
 def test_the_verdict_when_nothing_is_gained(make_cohort: Any, capsys: pytest.CaptureFixture[str]) -> None:
     cohort = make_cohort(models=("a", "b"))
     for case in ("p1", "p2"):

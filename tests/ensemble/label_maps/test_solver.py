@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import permutations
@@ -452,6 +453,28 @@ def test_a_start_may_be_the_best_of_all(arrays: Callable[..., Any], monkeypatch:
         monkeypatch.setattr(Moves, name, lambda moves, point, *_: point)
     assert best.value > objective.value(np.full(4, 0.25)) > objective.value(worst)
     assert maximise(objective, random_starts=0, extra_starts=[best.weights]).value == best.value
+
+
+def test_places_that_were_reached_are_remembered_without_their_scores(
+    arrays: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores of all voxels at one place take 18 bytes a voxel; of many cases only few can be held."""
+    made: list[weakref.ref[Point]] = []
+    most = 0
+    point_of = Tally.point
+
+    def noted(self: Tally, weights: NDArray[np.float64]) -> Point:
+        nonlocal most
+        point = point_of(self, weights)
+        if self.executor is not None and self.region is None:
+            made.append(weakref.ref(point))
+            most = max(most, sum(each() is not None for each in made))
+        return point
+
+    monkeypatch.setattr(Tally, "point", noted)
+    maximise(objective_of(arrays(3, models=4, labels=4, shape=(300,))))
+    assert len(made) > 10
+    assert most <= 4
 
 
 def test_starts_and_climbs_are_shown_as_they_are_done(arrays: Callable[..., Any]) -> None:
