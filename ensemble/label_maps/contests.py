@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -162,6 +162,16 @@ def merged(contests: list[Contest]) -> tuple[Contest, ...]:
             )
         )
     return tuple(found)
+
+
+def joined(contests: list[tuple[int, Contest]]) -> list[tuple[int, Contest]]:
+    """Contests of several cases, each with the first code of its case, in as few as possible.
+
+    Many small ones would cost more than their voxels.
+    """
+    size = max((first + contest.size for first, contest in contests), default=0)
+    own = [replace(contest, codes=contest.codes + np.int32(first), size=size) for first, contest in contests]
+    return [(0, contest) for contest in merged(own)]
 
 
 def _contests(case: CompressedCase) -> CaseContests:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.label_maps.line_search import LineOptimum, search_line
+from nnunet_chordoma.ensemble.label_maps.narrowing import narrowed
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally
 
 IMPROVEMENT = 1e-10
@@ -162,20 +163,24 @@ class Moves:
             return point
         while True:
             places = np.stack([self._nearby(point.weights, PROBE_SIZES, rng) for _ in range(PROBES)])
-            values = self._values_around(point, places)
+            values = self.values_around(point, places)
             if values.max() <= point.value + IMPROVEMENT:
                 return point
             point = self.ascend_pairs(self.tally.point(places[values.argmax()]))
 
-    def _values_around(self, point: Point, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    def values_around(self, point: Point, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """The objective (place,) at weights (place, model) near a point: the nearer, the fewer voxels can differ."""
         values = np.empty(len(places))
         away = np.abs(places - point.weights).sum(axis=1)
         tally = self.tally
         for farthest, nearest in zip((np.inf, *PROBE_RADII), (*PROBE_RADII, -np.inf), strict=True):
-            if farthest < np.inf:
-                tally = tally.near(tally.point(point.weights), farthest)
             chosen = (away > nearest) & (away <= farthest)
+            if farthest < np.inf:
+                closer = narrowed(tally, tally.point(point.weights), farthest)
+                if closer.radius < farthest:  # too many voxels there: counted on those of the ring around
+                    values[chosen] = tally.values(places[chosen])
+                    continue
+                tally = closer
             values[chosen] = tally.values(places[chosen])
         return values
 

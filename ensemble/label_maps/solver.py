@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, NEARBY, WORTHWHILE, Moves, from_uniform
+from nnunet_chordoma.ensemble.label_maps.narrowing import narrowed
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.region import distance
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, threads
@@ -166,7 +167,7 @@ class _Search:
             moves = self._around(point, RADIUS)
             reached = moves.slide(moves.tally.point(point.weights), NEARBY)
             self._lines_explored += moves.lines
-            last = distance(reached.weights, point.weights) < RADIUS / 2
+            last = distance(reached.weights, point.weights) < moves.tally.radius / 2
             point = self.full.point(reached.weights)
             if last:
                 return point
@@ -188,7 +189,7 @@ class _Search:
 
     def _around(self, point: Point, radius: float) -> Moves:
         """Moves in the region around a point, on the voxels that matter there."""
-        return Moves(self.full.near(point, radius), self.moves.order)
+        return Moves(narrowed(self.full, point, radius), self.moves.order)
 
     def settle(self, best: Point) -> tuple[Point, bool]:
         """Make weights simple where that costs nothing, and climb on until no pair improves.

@@ -7,24 +7,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_chordoma.ensemble.combination import TIE_TOLERANCE
-from nnunet_chordoma.ensemble.label_maps.contests import Contest, contests_of, merged
+from nnunet_chordoma.ensemble.label_maps.contests import Contest, contests_of, joined
 from nnunet_chordoma.ensemble.label_maps.kernels import Events, Intervals, kernels
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
-from nnunet_chordoma.ensemble.label_maps.region import Region, undecided
+from nnunet_chordoma.ensemble.label_maps.region import Region
 from nnunet_chordoma.ensemble.label_maps.scoring import Scoring
 
 SHORTEST_INTERVAL = 1e-9
 """Shorter intervals are passed over: weights rounded to double precision could not be trusted to stay inside."""
 
 ENSEMBLES_AT_A_TIME = 2048
-REGION_VOXELS = 1 << 16
-"""Of a contest in a region, so that threads can share the work."""
+MOST_REMEMBERED = 4_000_000
+"""Scores of more voxels take too much memory: computed anew each time, from probabilities that may be on disk."""
+
+MOST_ON_LINE = 16_000_000
+"""Voxels that are followed along a whole line; where there are more, along one part of it at a time."""
 
 MOST_THREADS = 16
 
@@ -52,7 +56,10 @@ def available_processors() -> int:
 
 @dataclass(frozen=True)
 class Point:
-    """Weights (model,), the objective there, and the weighted means (contender, voxel) of every contest."""
+    """Weights (model,), the objective there, and the weighted means (contender, voxel) of every contest.
+
+    Without `scores` they are computed where they are needed.
+    """
 
     weights: Weights
     value: float
@@ -103,7 +110,7 @@ class Tally:
         exact = objective.scoring_of(np.stack(references))
         scoring = replace(exact, step=exact.step * np.repeat(one_in, codes))
         if per_case is not None:
-            contests = _joined(contests)
+            contests = joined(contests)
         return cls(
             objective.models,
             scoring,
@@ -117,32 +124,10 @@ class Tally:
     def voxels(self) -> int:
         return sum(contest.voxels for _, contest in self.contests)
 
-    def near(self, point: Point, radius: float) -> Tally:
-        """The same for weights whose differences from those of `point` sum to at most `radius`, in magnitude.
-
-        Voxels that have one label in all of the region become counts; those left are few, and kept in memory. A
-        region in a region ends where that one does.
-        """
-        if self.region is not None:
-            radius = max(0.0, min(radius, self.region.radius - self.region.distance(point.weights)))
-
-        def one(index: int) -> tuple[Contest, NDArray[np.int64]]:
-            contest = self.contests[index][1]
-            rows = (contest.rows[model] for model in range(self.models))
-            open_, winner = undecided(point.scores[index], rows, radius)
-            decided = ~open_
-            codes = contest.codes[winner[decided], np.flatnonzero(decided)]
-            return contest.subset(np.flatnonzero(open_), self.models), np.bincount(codes, minlength=contest.size)
-
-        found = self._each(one)
-        settled = self._cells([counts for _, counts in found], np.int64)
-        contests = [(first, contest) for (first, _), (contest, _) in zip(self.contests, found, strict=True)]
-        region = Region(point.weights, radius)
-        del found  # at most two copies of the rows at a time
-        joined = _joined(contests)
-        del contests
-        parts = [part for contest in joined for part in _parts(contest, self.models)]
-        return replace(self, contests=tuple(parts), settled=settled, region=region)
+    @property
+    def radius(self) -> float:
+        """Of the region, in which alone the counts hold."""
+        return np.inf if self.region is None else self.region.radius
 
     def limits(self, weights: Weights, direction: Weights) -> tuple[float, float]:
         """Lowest and highest t for which weights + t direction stay on the simplex and in the region, if any."""
@@ -155,14 +140,16 @@ class Tally:
     def point(self, weights: Weights) -> Point:
         """Scores and objective at weights (model,)."""
 
-        def one(index: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        remembered = self.voxels <= MOST_REMEMBERED
+
+        def one(index: int) -> tuple[NDArray[np.float64] | None, NDArray[np.int64]]:
             contest = self.contests[index][1]
             scores = contest.scores(weights)
-            return scores, contest.count(weights, scores)
+            return scores if remembered else None, contest.count(weights, scores)
 
-        found = self._each(one)
-        cells = self._cells([counts for _, counts in found], np.int64)
-        return Point(weights, self.scoring.value(cells), tuple(scores for scores, _ in found))
+        found = self.each(one)
+        cells = self.cells([counts for _, counts in found], np.int64)
+        return Point(weights, self.scoring.value(cells), tuple(scores for scores, _ in found if scores is not None))
 
     def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The objective (ensemble,) at many weights (ensemble, model)."""
@@ -181,7 +168,7 @@ class Tally:
                 return kernels().count_many(rows, contest.codes, columns, TIE_TOLERANCE, contest.size)
 
             total = np.zeros((chosen.size, self.scoring.codes), dtype=np.int64)
-            for (first, contest), counts in zip(self.contests, self._each(one), strict=True):
+            for (first, contest), counts in zip(self.contests, self.each(one), strict=True):
                 total[:, first : first + contest.size] += counts.T
             values[chosen] = self.scoring.values(self.settled + self.scoring.cells(total))
         return values
@@ -194,53 +181,56 @@ class Tally:
 
         def soft(index: int) -> NDArray[np.float64]:
             contest = self.contests[index][1]
-            return kernels().soften(point.scores[index], contest.codes, temperature, contest.size)
+            return kernels().soften(self.scores(point, index), contest.codes, temperature, contest.size)
 
-        worth = self.scoring.worth(self._cells(self._each(soft), np.float64))
+        worth = self.scoring.worth(self.cells(self.each(soft), np.float64))
 
         def one(index: int) -> Weights:
             first, contest = self.contests[index]
             mine = worth[first : first + contest.size]
-            voxels, factors = kernels().pull(point.scores[index], contest.codes, temperature, mine)
+            voxels, factors = kernels().pull(self.scores(point, index), contest.codes, temperature, mine)
             return np.array([kernels().gather(contest.rows[model], voxels, factors) for model in range(self.models)])
 
-        return sum(self._each(one), np.zeros(self.models))
+        return sum(self.each(one), np.zeros(self.models))
 
     def along(self, point: Point, direction: Weights, low: float, high: float) -> Intervals:
         """The objective along weights + t direction for low < t < high; see `Kernels.walk`."""
+        edges = np.linspace(low, high, 1 + max(1, -(-self.voxels // MOST_ON_LINE)))
+        parts = [self._part(point, direction, *part) for part in pairwise(edges.tolist())]
+        values, begin, end = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return values, begin, end
 
+    def _part(self, point: Point, direction: Weights, low: float, high: float) -> Intervals:
         def one(index: int) -> tuple[NDArray[np.int64], Events]:
             first, contest = self.contests[index]
-            base, slope = point.scores[index], contest.scores(direction)
+            base, slope = self.scores(point, index), contest.scores(direction)
             return kernels().trace(base, slope, contest.codes, first, low, high, TIE_TOLERANCE, contest.size)
 
-        found = self._each(one)
+        found = self.each(one)
+        start = self.cells([counts for counts, _ in found], np.int64)
         events: Events = (
             np.concatenate([np.empty(0), *(t for _, (t, _, _) in found)]),
             np.concatenate([np.empty(0, dtype=np.int32), *(leave for _, (_, leave, _) in found)]),
             np.concatenate([np.empty(0, dtype=np.int32), *(enter for _, (_, _, enter) in found)]),
         )
+        del found
         scoring = self.scoring
         return kernels().walk(
-            events,
-            self._cells([counts for counts, _ in found], np.int64),
-            scoring.cell,
-            scoring.step,
-            scoring.reference,
-            scoring.share,
-            low,
-            high,
-            SHORTEST_INTERVAL,
+            events, start, scoring.cell, scoring.step, scoring.reference, scoring.share, low, high, SHORTEST_INTERVAL
         )
 
-    def _cells(self, counts: Sequence[NDArray[Number]], kind: type[Number]) -> NDArray[Number]:
+    def scores(self, point: Point, index: int) -> NDArray[np.float64]:
+        """Weighted means (contender, voxel) at a point, of the contest with this index."""
+        return point.scores[index] if point.scores else self.contests[index][1].scores(point.weights)
+
+    def cells(self, counts: Sequence[NDArray[Number]], kind: type[Number]) -> NDArray[Number]:
         """Counts of all voxels (cell,), from those of every contest."""
         total: NDArray[Number] = np.zeros(self.scoring.codes, dtype=kind)
         for (first, contest), found in zip(self.contests, counts, strict=True):
             total[first : first + contest.size] += found
         return self.settled + self.scoring.cells(total)
 
-    def _each(self, function: Callable[[int], Result]) -> list[Result]:
+    def each(self, function: Callable[[int], Result]) -> list[Result]:
         """The function of every contest's index, in order."""
         return self.side_by_side(function, range(len(self.contests)))
 
@@ -262,19 +252,3 @@ def objective_values(objective: LabelMapIoU, weights: NDArray[np.float64]) -> ND
     """`LabelMapIoU.value` (ensemble,) of many weight vectors (ensemble, model), equal to the last bit."""
     with threads() as executor:
         return Tally.full(objective, executor).values(np.asarray(weights, dtype=np.float64))
-
-
-def _joined(contests: list[tuple[int, Contest]]) -> list[tuple[int, Contest]]:
-    """Contests of all cases in as few as possible: many small ones would cost more than their voxels."""
-    size = max((first + contest.size for first, contest in contests), default=0)
-    own = [replace(contest, codes=contest.codes + np.int32(first), size=size) for first, contest in contests]
-    return [(0, contest) for contest in merged(own)]
-
-
-def _parts(joined: tuple[int, Contest], models: int) -> list[tuple[int, Contest]]:
-    """A contest in pieces that threads can share."""
-    first, contest = joined
-    pieces = range(0, contest.voxels, REGION_VOXELS)
-    if len(pieces) < 2:
-        return [joined]
-    return [(first, contest.subset(np.arange(at, min(at + REGION_VOXELS, contest.voxels)), models)) for at in pieces]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps import kernels, tally
+from nnunet_chordoma.ensemble.label_maps import kernels, narrowing, tally
 from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT, Moves
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.solver import Solution, maximise, refit
@@ -327,6 +327,24 @@ def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch, 
         solutions.append(maximise(objective_of(cases), sample_voxels=150))
     assert solutions[0].weights.tolist() == solutions[1].weights.tolist()
     assert solutions[0].line_searches == solutions[1].line_searches
+
+
+@pytest.mark.parametrize(("remembered", "on_line", "in_region"), [(0, 10**9, 10**9), (0, 900, 100), (0, 400, 20)])
+def test_more_voxels_than_memory_holds(
+    remembered: int, on_line: int, in_region: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = objective_of(blobs(5, 4, voxels=2000))
+    expected = maximise(objective, sample_voxels=400)
+    monkeypatch.setattr(tally, "MOST_REMEMBERED", remembered)
+    monkeypatch.setattr(tally, "MOST_ON_LINE", on_line)
+    monkeypatch.setattr(narrowing, "MOST_VOXELS", in_region)
+    solution = maximise(objective, sample_voxels=400)
+    if on_line == in_region:  # scores alone are computed anew
+        assert solution == replace(expected, weights=solution.weights)
+        assert solution.weights.tolist() == expected.weights.tolist()
+    assert solution.optimal_along_pairs
+    assert solution.value == objective.value(solution.weights)
+    assert solution.value >= expected.value - 0.003
 
 
 def test_the_order_of_the_models_does_not_matter_to_a_sample() -> None:
