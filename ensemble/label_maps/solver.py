@@ -21,10 +21,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, NEARBY, WORTHWHILE, Moves, from_uniform
-from nnunet_chordoma.ensemble.label_maps.narrowing import narrowed
+from nnunet_chordoma.ensemble.label_maps.moves import CLOSER_TO_UNIFORM, Moves, from_uniform
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
-from nnunet_chordoma.ensemble.label_maps.region import distance
+from nnunet_chordoma.ensemble.label_maps.summits import climb, highest_nearby
 from nnunet_chordoma.ensemble.label_maps.tally import Point, Tally, threads
 
 RANDOM_STARTS = 5
@@ -45,12 +44,11 @@ ROUGH_GAIN = 1e-3
 FINALISTS = 3
 """Places found from the starts that are followed on all voxels."""
 
-RADIUS = 0.2
-"""Of the regions in which places are followed to the top, on all voxels that may change their label there."""
+MOST_VOXELS = 4_000_000
+"""Where more voxels depend on the weights, places are followed to the top on some `MIDDLE_VOXELS` of them, and from
+the summit on all."""
 
-SUMMITS = ((0.016, (-2.3, -1.5)), (0.005, (-3.0, -2.2)))
-"""Regions in which higher summits are looked for at last: radius for each model, as steps of the same size in each
-weight lead farther with more of them, and powers of ten between which the sizes of steps are drawn."""
+MIDDLE_VOXELS = 2_500_000
 
 SUM_TOLERANCE = 1e-6
 
@@ -130,6 +128,8 @@ class _Search:
         self.full = Tally.full(objective, executor)
         sampled = self.full.voxels > sample_voxels
         self.coarse = Tally.sample(objective, sample_voxels, seed) if sampled else Tally.full(objective)
+        too_many = self.full.voxels > MOST_VOXELS
+        self.middle = Tally.sample(objective, MIDDLE_VOXELS, seed, executor) if too_many else self.full
         self.moves = Moves(self.full, _content_order(self.coarse))
         self._lines_explored = 0
 
@@ -150,46 +150,31 @@ class _Search:
     def best_of(self, starts: list[Weights], progress: Progress) -> Point:
         """The best point that the starts, the first of them uniform weights, lead to."""
         places = self._explored(starts, progress)
-        finalists = [*_distinct(self._ranked(places))[:FINALISTS], starts[0]]
-        ends: list[Point] = []
-        for index, place in enumerate(progress([*finalists, self._ranked(starts)[0]])):
+        finalists = [*_distinct(self._ranked(places, self.middle))[:FINALISTS], starts[0]]
+        moves = Moves(self.middle, self.moves.order)
+        ends: list[Point] = []  # without their scores, which take more memory than all else
+        for index, place in enumerate(progress([*finalists, self._ranked(starts, self.full)[0]])):
+            point = self.middle.point(place)
             # The last is the best of the starts, followed only if exploration led astray from it.
-            if index < len(finalists) or self.full.point(place).value > _best(ends).value:
-                ends.append(_without_scores(self.climb(self.full.point(place))))
+            if index < len(finalists) or point.value > _best(ends).value:
+                ends.append(replace(climb(moves, point), scores=()))
             if index == len(finalists):
-                ends.append(self.refined(self.full.point(_best(ends).weights), self._random(index), finalists))
-        best = _best(ends)
-        return best if best is ends[-1] else self.full.point(best.weights)
+                point = highest_nearby(moves, _best(ends), self._random(index), finalists)
+                ends.append(replace(point, scores=()))
+                if self.middle is not self.full:
+                    ends = self._on_all_voxels(_best(ends).weights, place, finalists)
+        self._lines_explored += moves.lines
+        return self.full.point(_best(ends).weights)
 
-    def climb(self, point: Point) -> Point:
-        """Follow slopes uphill from region to region, until one has the summit well inside."""
-        while True:
-            moves = self._around(point, RADIUS)
-            reached = moves.slide(moves.tally.point(point.weights), NEARBY)
-            self._lines_explored += moves.lines
-            last = distance(reached.weights, point.weights) < moves.tally.radius / 2
-            point = self.full.point(reached.weights)
-            if last:
-                return point
-
-    def refined(self, point: Point, rng: np.random.Generator, landmarks: Sequence[Weights]) -> Point:
-        """The highest summit nearby, from which no line on all voxels leads to one that is worth another round."""
-        while True:
-            for radius, sizes in SUMMITS:
-                moves = self._around(point, radius * point.weights.size)
-                reached = moves.refine(moves.tally.point(point.weights), rng, sizes)
-                self._lines_explored += moves.lines
-                point = self.full.point(reached.weights)
-            summit = point
-            point, _ = self.moves.improve(summit, self.moves.further(summit, rng, landmarks))
-            point = self.moves.probe(self.moves.ascend_pairs(point), rng)
-            if point.value <= summit.value + WORTHWHILE:
-                return point
-            point = self.climb(point)
-
-    def _around(self, point: Point, radius: float) -> Moves:
-        """Moves in the region around a point, on the voxels that matter there."""
-        return Moves(narrowed(self.full, point, radius), self.moves.order)
+    def _on_all_voxels(self, summit: Weights, best_start: Weights, finalists: list[Weights]) -> list[Point]:
+        """Where a summit of some voxels leads, and the best of the starts if all voxels have that higher."""
+        ends: list[Point] = []
+        for place in (summit, best_start):
+            point = self.full.point(place)
+            if not ends or point.value > _best(ends).value:
+                point = highest_nearby(self.moves, climb(self.moves, point), self._random(len(ends)), finalists)
+                ends.append(replace(point, scores=()))
+        return ends
 
     def settle(self, best: Point) -> tuple[Point, bool]:
         """Make weights simple where that costs nothing, and climb on until no pair improves.
@@ -214,7 +199,10 @@ class _Search:
         end = moves.drop_negligible(moves.toward_uniform(moves.ascend_pairs(_best(ends)), rounds=1))
         self._lines_explored += moves.lines
         best = _best([end, *(self.coarse.point(start) for start in starts)])
-        return self.climb(self.full.point(best.weights))
+        moves = Moves(self.middle, self.moves.order)
+        top = climb(moves, self.middle.point(best.weights))
+        self._lines_explored += moves.lines
+        return top if self.middle is self.full else self.full.point(top.weights)
 
     def _explored(self, starts: list[Weights], progress: Progress) -> list[Weights]:
         """Where the starts lead, on the voxels to explore."""
@@ -237,9 +225,9 @@ class _Search:
         self._lines_explored += sum(each.lines for each in moves)
         return found
 
-    def _ranked(self, places: list[Weights]) -> list[Weights]:
-        """The places, the best on all voxels first."""
-        values = self.full.values(np.array(places))
+    def _ranked(self, places: list[Weights], tally: Tally) -> list[Weights]:
+        """The places, the best of them first."""
+        values = tally.values(np.array(places))
         order = sorted(range(len(places)), key=lambda index: (-values[index], from_uniform(places[index])))
         return [places[index] for index in order]
 

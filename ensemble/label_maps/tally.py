@@ -89,9 +89,9 @@ class Tally:
         return cls._of(objective, None, 0, executor)
 
     @classmethod
-    def sample(cls, objective: LabelMapIoU, voxels: int, seed: int) -> Tally:
+    def sample(cls, objective: LabelMapIoU, voxels: int, seed: int, executor: Executor | None = None) -> Tally:
         """Up to about `voxels` of the contested voxels, as many of each case, scaled to the case's total."""
-        return cls._of(objective, max(1, voxels // len(objective.cases)), seed, None)
+        return cls._of(objective, max(1, voxels // len(objective.cases)), seed, executor)
 
     @classmethod
     def _of(cls, objective: LabelMapIoU, per_case: int | None, seed: int, executor: Executor | None) -> Tally:
@@ -109,7 +109,7 @@ class Tally:
                 contests += [(codes * index, contest) for contest in case.contests]
         exact = objective.scoring_of(np.stack(references))
         scoring = replace(exact, step=exact.step * np.repeat(one_in, codes))
-        if per_case is not None:
+        if per_case is not None and executor is None:  # one thread: nothing to share
             contests = joined(contests)
         return cls(
             objective.models,

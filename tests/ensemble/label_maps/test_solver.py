@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nnunet_chordoma.ensemble.label_maps import kernels, narrowing, tally
+from nnunet_chordoma.ensemble.label_maps import kernels, narrowing, solver, tally
 from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT, Moves
 from nnunet_chordoma.ensemble.label_maps.objective import LabelMapIoU
 from nnunet_chordoma.ensemble.label_maps.solver import Solution, maximise, refit
@@ -329,22 +329,48 @@ def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch, 
     assert solutions[0].line_searches == solutions[1].line_searches
 
 
-@pytest.mark.parametrize(("remembered", "on_line", "in_region"), [(0, 10**9, 10**9), (0, 900, 100), (0, 400, 20)])
+@pytest.mark.parametrize(
+    ("remembered", "on_line", "in_region", "middle"),
+    [
+        (0, 10**9, 10**9, 10**9),
+        (0, 900, 100, 10**9),
+        (0, 400, 20, 10**9),
+        (10**9, 10**9, 10**9, 900),
+        (0, 400, 300, 900),
+    ],
+)
 def test_more_voxels_than_memory_holds(
-    remembered: int, on_line: int, in_region: int, monkeypatch: pytest.MonkeyPatch
+    remembered: int, on_line: int, in_region: int, middle: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective = objective_of(blobs(5, 4, voxels=2000))
     expected = maximise(objective, sample_voxels=400)
+    quickly = refit(objective, np.eye(4), sample_voxels=400)
     monkeypatch.setattr(tally, "MOST_REMEMBERED", remembered)
     monkeypatch.setattr(tally, "MOST_ON_LINE", on_line)
     monkeypatch.setattr(narrowing, "MOST_VOXELS", in_region)
+    monkeypatch.setattr(solver, "MOST_VOXELS", middle)
+    monkeypatch.setattr(solver, "MIDDLE_VOXELS", middle)
     solution = maximise(objective, sample_voxels=400)
-    if on_line == in_region:  # scores alone are computed anew
+    if on_line == in_region == middle:  # scores alone are computed anew
         assert solution == replace(expected, weights=solution.weights)
         assert solution.weights.tolist() == expected.weights.tolist()
     assert solution.optimal_along_pairs
     assert solution.value == objective.value(solution.weights)
     assert solution.value >= expected.value - 0.003
+    again = refit(objective, np.eye(4), sample_voxels=400)
+    assert again.value == objective.value(again.weights)
+    assert again.value >= quickly.value - 0.05
+
+
+def test_a_summit_of_some_voxels_is_no_excuse_for_less_than_a_start_gives(
+    arrays: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = arrays(51, models=4, labels=4, cases=2, shape=(200,))
+    good = maximise(objective_of(cases))
+    monkeypatch.setattr(solver, "MOST_VOXELS", 20)
+    monkeypatch.setattr(solver, "MIDDLE_VOXELS", 4)
+    again = maximise(objective_of(cases), random_starts=0, extra_starts=[good.weights], sample_voxels=2)
+    assert again.value >= good.value
 
 
 def test_the_order_of_the_models_does_not_matter_to_a_sample() -> None:
