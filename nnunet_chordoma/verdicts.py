@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,6 +17,9 @@ from nnunet_chordoma.files import read_document, write_document
 from nnunet_chordoma.labels import LabelScheme
 
 SCHEMA, VERSION = "chordoma-qa-verdict", 1
+
+CASE_GROUPS = ("scan", "alignment", "hu")
+"""Groups of checks of the scan as a whole, whatever their WHAT is called."""
 
 LINE_LIMIT = 1024
 """Characters of a DICOM Short Text, such as StructureSetDescription."""
@@ -43,10 +46,11 @@ def worst(levels: Iterable[Level]) -> Level:
 class Check:
     """One check of one case.
 
-    `name` is GROUP/WHAT such as `volume/gtv`, `finding` says in words what was found. `value` (in `unit`, "" for none)
-    is None for what is no number. Of the `n` training cases, `training_min` and `training_max` are the extremes, `z`
-    is (value - mean) / SD, and `percentile` the share below the value, those equal counted half. Beyond `look_low` or
-    `look_high` a value is LOOK, beyond `stop_low` or `stop_high` STOP; None where there is no such bound.
+    `name` is GROUP/WHAT such as `volume/gtv` (see `structure_of`), `finding` says in words what was found. `value` (in
+    `unit`, "" for none) is None for what is no number. Of the `n` training cases, `training_min` and `training_max` are
+    the extremes, `z` is (value - mean) / SD, and `percentile` the share below the value, those equal counted half.
+    Beyond `look_low` or `look_high` a value is LOOK, beyond `stop_low` or `stop_high` STOP; None where there is no such
+    bound.
     """
 
     name: str
@@ -71,8 +75,9 @@ class Verdict:
     """All checks of one case.
 
     `unjudged` says which checks could not be made, and why. `qa_sha256` is that of the qa.json that held the ranges,
-    `input_sha256` those of what was judged, by role (`prediction`, `image`, `record`, and `disagreement`, the case's
-    rows of the table, if there were any). `software` is the version of this package that judged.
+    `input_sha256` those of what was judged, by role (`prediction`, `image`, `record`, and, where known,
+    `disagreement`, the case's rows of the table, and `models`, what made the prediction). `software` is the version of
+    this package that judged.
     """
 
     case: str
@@ -92,6 +97,19 @@ class Verdict:
         """Checks that did not pass, the gravest first, otherwise in their order."""
         found = [check for check in self.checks if check.level is not Level.PASS]
         return tuple(sorted(found, key=lambda check: -check.level.rank))
+
+
+def structure_of(check: Check, structures: Collection[str]) -> str | None:
+    """The structure that a check concerns, None for one of the whole case.
+
+    GROUP/STRUCTURE and GROUP/STRUCTURE_AXIS such as `position/gtv_z` concern a structure, `position/muscles_z`,
+    `disagreement/any` and the `CASE_GROUPS` none.
+    """
+    group, _, what = check.name.partition("/")
+    if group in CASE_GROUPS:
+        return None
+    without_axis = what[:-2] if what.endswith(("_x", "_y", "_z")) else what
+    return next((name for name in (what, without_axis) if name in structures), None)
 
 
 def counted_checks(verdict: Verdict) -> str:

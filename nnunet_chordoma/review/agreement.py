@@ -89,10 +89,10 @@ def reviewers_table(reviews: Reviews) -> Table | None:
         for d in found
     )
     columns = (
-        Column("Mean difference, min"),
-        Column("Mean absolute difference, min"),
-        Column("Largest, min"),
-        Column("Mean difference of totals, min"),
+        Column("Mean difference, minutes"),
+        Column("Mean absolute difference, minutes"),
+        Column("Largest, minutes"),
+        Column("Mean difference of totals, minutes"),
     )
     note = (
         "n structures that both rated. All other tables average over the reviewers first: their spread is one over "

@@ -10,13 +10,14 @@ import typer
 from nnunet_chordoma import console
 from nnunet_chordoma.evaluation.cli import app
 
-LIST_OPTIONS = ("-m", "--model", "--case")
+LIST_OPTIONS = ("-m", "--model", "--case", "--scored-as")
 DEFAULT_CASES = 5
 """The paper's number (section 2.6)."""
 
 
 @app.callback()
 def _with_viewer(context: typer.Context) -> None:
+    """Measure predictions against references, compare models, and prepare a blinded review by clinicians."""
     # Evaluation knows no viewer: its report is given what makes the pages.
     from nnunet_chordoma.review.report_pages import viewer_pages
 
@@ -67,6 +68,18 @@ def review_kit(
         list[str] | None,
         typer.Option("--case", metavar="NAME ...", help="Use these cases instead, in an order made by chance."),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="SPLIT", help="Draw from this split: test (the default), outlier, val, train."),
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--splits",
+            metavar="FILE",
+            help="splits_final.json; by default that beside the reference folder. Without one, any case may be drawn.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -102,6 +115,8 @@ def review_kit(
             key=key,
             cases=cases,
             named=tuple(case or ()),
+            splits=splits,
+            split=split,
             seed=seed,
             copies=copies,
             spreadsheets=xlsx,
@@ -112,6 +127,7 @@ def review_kit(
     shown = made.folder if copies == 1 else made.folder / "reviewer_1"
     console.console().print(
         f"wrote {made.folder}: {count(made.patients, 'patient')}, {made.sources} sets of contours each, {rows} rows\n"
+        f"patients {made.pool}\n"
         f"wrote {made.key}: says which contours are whose; keep it from the reviewers\n"
         f"next: hand out the folder (chordoma-view {shown} shows it); with the filled sheet:\n"
         f"      chordoma-eval review-summary {SHEET} -k {made.key}",
@@ -133,6 +149,14 @@ def review_summary(
             "--scores",
             metavar="SCORES.CSV",
             help="What chordoma-eval score wrote for the same cases: relates minutes to measures.",
+        ),
+    ] = None,
+    scored_as: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scored-as",
+            metavar="NAME=NAME ...",
+            help="Sources that SCORES.CSV calls otherwise than the key, such as best_single=resunet_dice.",
         ),
     ] = None,
     output: Annotated[
@@ -161,7 +185,14 @@ def review_summary(
     from nnunet_chordoma.review.summary_command import summarise
 
     summarise(
-        sheets, key, scores=scores, output=output, model_out=model_out, paper=paper, allow_incomplete=allow_incomplete
+        sheets,
+        key,
+        scores=scores,
+        scored_as=tuple(scored_as or ()),
+        output=output,
+        model_out=model_out,
+        paper=paper,
+        allow_incomplete=allow_incomplete,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_chordoma.evaluation.comparison.effects import paired_effect
+from nnunet_chordoma.evaluation.comparison.effects import FEWEST_FOR_INTERVAL, paired_effect
 from nnunet_chordoma.evaluation.comparison.families import family_results
 from nnunet_chordoma.evaluation.comparison.from_scores import raw_p
 from nnunet_chordoma.evaluation.comparison.options import (
@@ -119,8 +119,8 @@ def differences_table(found: Sequence[Difference]) -> Table:
         for source, other in compared
     )
     columns = (
-        Column("Mean, min", f"{Chance().confidence:.0%} interval"),
-        Column("Median, min"),
+        Column("Mean, minutes", f"{Chance().confidence:.0%} interval" if _any_interval(found) else ""),
+        Column("Median, minutes"),
         Column("Longer / shorter / equal", "patients"),
         *(Column(_short(test), "p, corrected (raw)") for test in PAIRED_DEFAULTS),
     )
@@ -144,9 +144,15 @@ def _notes(found: Sequence[Difference]) -> list[str]:
         "and sign flips of the mean; p of structures corrected "
         f"by {found[0].tests[0].correction.capitalize()} over the structures, p of totals over the pairs of sources."
     ]
-    if any(not math.isnan(d.effect.interval_low) for d in found):
+    if _any_interval(found):
         said.append("Intervals: bootstrap over patients (BCa); with fewer than ten patients they are too narrow.")
+    elif max(d.effect.n_finite for d in found) < FEWEST_FOR_INTERVAL:
+        said.append(f"No intervals: {FEWEST_FOR_INTERVAL} patients are the fewest for one.")
     return said
+
+
+def _any_interval(found: Sequence[Difference]) -> bool:
+    return any(not math.isnan(d.effect.interval_low) for d in found)
 
 
 def power_sentences(found: Sequence[Difference], alpha: float = DEFAULT_ALPHA) -> list[str]:
@@ -172,7 +178,7 @@ def power_sentences(found: Sequence[Difference], alpha: float = DEFAULT_ALPHA) -
     shown = [d for d in found if any(t.significant for t in d.tests)]
     said += [
         f"{d.source} minus {d.other}, {_title(d.structure).lower() if d.structure == TOTAL else _title(d.structure)}: "
-        f"{signed(d.effect.mean_difference, 1, plus=True)} min, "
+        f"{signed(d.effect.mean_difference, 1, plus=True)} minutes, "
         + ", ".join(f"p = {t.p_corrected:.3g} ({t.test})" for t in d.tests if t.significant)
         + "."
         for d in shown

@@ -30,7 +30,8 @@ class KeyItem:
 class Key:
     """The key of a kit: sources in the order in which they were given, the reference first.
 
-    `seed` made the choice of cases and the order of contours; whoever knows it can make both again. Raises
+    `seed` made the choice of cases and the order of contours; whoever knows it can make both again. `drawn_from` is
+    what cases were drawn from (see `kit_splits.Pool`), None where that was not noted. Raises
     ChordomaError if two items are the same contours or a patient does not have every source once.
     """
 
@@ -39,6 +40,7 @@ class Key:
     items: tuple[KeyItem, ...]
     made: date
     seed: int | None = None
+    drawn_from: str | None = None
     package_version: str = __version__
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ def write_key(path: Path, key: Key) -> None:
         "package_version": key.package_version,
         "made": key.made.isoformat(),
         "seed": key.seed,
+        "drawn_from": key.drawn_from,
         "structures": list(key.structures),
         "sources": list(key.sources),
         "items": [
@@ -118,6 +121,7 @@ def read_key(path: Path) -> Key:
             ),
             made=date.fromisoformat(content["made"]),
             seed=None if content.get("seed") is None else int(content["seed"]),
+            drawn_from=None if content.get("drawn_from") is None else str(content["drawn_from"]),
             package_version=str(content["package_version"]),
         )
     except ChordomaError as error:

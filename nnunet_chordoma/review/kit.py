@@ -11,6 +11,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.dataset_conversion.export.case_folder import built_aside
 from nnunet_chordoma.dataset_conversion.export.original_ct import CtFolder
 from nnunet_chordoma.errors import ChordomaError
+from nnunet_chordoma.evaluation.names import count
 from nnunet_chordoma.files import only_writer, write_json, write_text
 from nnunet_chordoma.rating_sheet import write_sheet
 from nnunet_chordoma.review.blinding import Assignment, assign, even_out_times, secret_seed
@@ -25,6 +26,7 @@ from nnunet_chordoma.review.kit_cases import (
 )
 from nnunet_chordoma.review.kit_patient import PatientJob, make_patient
 from nnunet_chordoma.review.kit_place import key_place, require_free, sweep
+from nnunet_chordoma.review.kit_splits import find_pool
 from nnunet_chordoma.review.kit_texts import (
     READ_ME,
     SHEET,
@@ -41,7 +43,8 @@ class KitRequest:
     """`chordoma-eval review-kit` as it was asked for.
 
     Patients are shown on `images`, or on the CTs in `ct` that `conversion` was made from. `named` are the cases to use
-    instead of `cases` random ones. `copies` is the number of reviewers.
+    instead of `cases` random ones of `split` in the file `splits` (see `find_pool`). `copies` is the number of
+    reviewers.
     """
 
     reference: Path
@@ -53,6 +56,8 @@ class KitRequest:
     key: Path | None = None
     cases: int = 5
     named: tuple[str, ...] = ()
+    splits: Path | None = None
+    split: str | None = None
     seed: int | None = None
     copies: int = 1
     spreadsheets: bool = False
@@ -61,13 +66,17 @@ class KitRequest:
 
 @dataclass(frozen=True)
 class MadeKit:
-    """Where kit and key lie, and how many patients, sets of contours of each, and structures there are to rate."""
+    """Where kit and key lie, how many patients, sets of contours of each, and structures there are to rate.
+
+    `pool` says in words what cases the patients were drawn from.
+    """
 
     folder: Path
     key: Path
     patients: int
     sources: int
     structures: int
+    pool: str
 
 
 def make_kit(request: KitRequest) -> MadeKit:
@@ -82,7 +91,8 @@ def make_kit(request: KitRequest) -> MadeKit:
     require_free(output)
     key_path = key_place(output, request.key)
     sources = find_sources(request.reference, request.models, _shown(request))
-    cases = candidates(sources, request.cases, request.named)
+    pool = find_pool(request.reference, request.splits, request.split, bool(request.named))
+    cases = candidates(sources, request.cases, request.named, pool)
     seed = secret_seed() if request.seed is None else request.seed
     patients = len(cases) if request.named else request.cases
     assignments = assign(cases, patients, sources.names, seed)
@@ -103,9 +113,10 @@ def make_kit(request: KitRequest) -> MadeKit:
             shutil.copytree(first, aside / f"reviewer_{number}")
         even_out_times(aside)
         items = tuple(item for patient in made for item in patient)
-        key = Key(sources.scheme.structures, sources.names, items, date.today(), seed)
+        key = Key(sources.scheme.structures, sources.names, items, date.today(), seed, pool.drawn_from)
         _put_in_place(aside, output, key_path, key)
-    return MadeKit(output, key_path, len(assignments), len(sources.names), len(sources.scheme.structures))
+    drawn = pool.words if request.named else f"{pool.words} ({count(len(cases), 'case')} to draw from)"
+    return MadeKit(output, key_path, len(assignments), len(sources.names), len(sources.scheme.structures), drawn)
 
 
 def _shown(request: KitRequest) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.evaluation.inputs import CHANNEL, require_same_grid
 from nnunet_chordoma.images import is_volume, read_geometry, stem
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.review.kit_splits import Pool
 
 REFERENCE = "reference"
 MOST_MODELS = 6
@@ -78,8 +79,8 @@ def record_files(conversion: Path) -> dict[str, Path]:
     return find_records(conversion)
 
 
-def candidates(sources: KitSources, patients: int, named: Sequence[str]) -> tuple[str, ...]:
-    """The cases to choose from: those that are named, or all that every source and the images have.
+def candidates(sources: KitSources, patients: int, named: Sequence[str], pool: Pool) -> tuple[str, ...]:
+    """The cases to choose from: those that are named, or those of the pool that every source and the images have.
 
     Raises ChordomaError, saying who lacks what, if a named case is not complete or there are fewer than `patients`.
     """
@@ -93,13 +94,20 @@ def candidates(sources: KitSources, patients: int, named: Sequence[str]) -> tupl
         return tuple(dict.fromkeys(named))
     if patients < 1:
         raise ChordomaError(f"--cases must be 1 or more, found {patients}")
-    if len(complete) < patients:
+    drawn = tuple(case for case in complete if pool.cases is None or case in pool.cases)
+    if len(drawn) < patients <= len(complete):
+        raise ChordomaError(
+            f"--cases {patients}: only {len(drawn)} of the {len(complete)} case(s) in all folders are in the split "
+            f"'{pool.drawn_from}' of {pool.splits}; ask for fewer, choose another split with --split, or name them "
+            "with --case"
+        )
+    if len(drawn) < patients:
         counts = [f"{_what(source)} has {len(found)}" for source, found in sources.label_maps.items()]
         raise ChordomaError(
             f"--cases {patients}: only {len(complete)} case(s) are in all folders ({', '.join(counts)}, there are "
             f"{len(sources.images)} to show); predict more cases or ask for fewer"
         )
-    return complete
+    return drawn
 
 
 def require_grids(sources: KitSources, case: str, with_image: bool) -> None:

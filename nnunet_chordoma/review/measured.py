@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +75,8 @@ class Measured:
         )
 
 
-def measured(reviews: Reviews, scores_file: Path) -> Measured:
-    """Metrics of every rated item.
+def measured(reviews: Reviews, scores_file: Path, scored_as: Mapping[str, str] | None = None) -> Measured:
+    """Metrics of every rated item. `scored_as` has sources of the key that the scores call otherwise.
 
     Raises ChordomaError for scores without a rated case, source or structure, or without the measures of editing.
     """
@@ -84,7 +84,8 @@ def measured(reviews: Reviews, scores_file: Path) -> Measured:
     warn_of_edits(scores_file)
     metrics = _metrics(scores, scores_file)
     key = reviews.key
-    _require_scored(reviews, scores, scores_file)
+    names = _names_in_scores(reviews, scored_as or {})
+    _require_scored(reviews, scores, scores_file, names)
     wanted = scores[scores["case"].isin(reviews.cases) & scores["metric"].isin([m.key for m in metrics])]
     columns = (wanted[name] for name in ("model", "case", "structure", "metric", "value"))
     values: dict[tuple[str, str, str], dict[str, float]] = {}
@@ -100,10 +101,11 @@ def measured(reviews: Reviews, scores_file: Path) -> Measured:
                 if math.isnan(given):
                     continue
                 # The reference has no rows of its own; its volume is in those of any model.
-                found = values.get((key.sources[1] if s == 0 else source, case, structure))
+                found = values.get((names[key.sources[1] if s == 0 else source], case, structure))
                 if found is None:
                     raise ChordomaError(
-                        f"--scores {scores_file}: no {structure} of '{source}' on '{case}'; score again"
+                        f"--scores {scores_file}: no {structure} of '{names.get(source, source)}' on '{case}'; "
+                        "score again"
                     )
                 found = perfect(metrics, found[VOLUME_REFERENCE]) if s == 0 else found
                 if found[VOLUME_REFERENCE] == 0:
@@ -135,24 +137,56 @@ def _metrics(scores: pd.DataFrame, scores_file: Path) -> tuple[Metric, ...]:
     return tuple(metric_named(k) for k in ordered)
 
 
-def _require_scored(reviews: Reviews, scores: pd.DataFrame, scores_file: Path) -> None:
+def parse_scored_as(texts: Sequence[str]) -> dict[str, str]:
+    """Read `KEY_NAME=NAME_IN_SCORES` arguments; raises ChordomaError on other texts and names given twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        source, _, name = text.partition("=")
+        if not (source and name):
+            raise ChordomaError(
+                f"--scored-as {text}: expected NAME_IN_KEY=NAME_IN_SCORES, for example best_single=resunet_dice"
+            )
+        if source in found:
+            raise ChordomaError(f"--scored-as {text}: '{source}' is given twice; give each source of the key once")
+        found[source] = name
+    return found
+
+
+def _names_in_scores(reviews: Reviews, scored_as: Mapping[str, str]) -> dict[str, str]:
+    """Source of the key (but the reference) -> model in the scores."""
+    sources = reviews.key.sources[1:]
+    for source in scored_as:
+        if source not in sources:
+            raise ChordomaError(
+                f"--scored-as {source}={scored_as[source]}: the key has no model '{source}', only {', '.join(sources)}"
+            )
+    names = {source: scored_as.get(source, source) for source in sources}
+    for name in names.values():
+        same = [other for other in sources if names[other] == name]
+        if len(same) > 1:
+            raise ChordomaError(f"--scored-as: {' and '.join(same)} are both '{name}' in the scores; names must differ")
+    return names
+
+
+def _require_scored(reviews: Reviews, scores: pd.DataFrame, scores_file: Path, names: Mapping[str, str]) -> None:
     if len(reviews.key.sources) < 2:
         raise ChordomaError(f"--scores {scores_file}: only the reference was rated, of which nothing is measured")
     models, cases = unique(scores["model"]), unique(scores["case"])
     structures = unique(scores["structure"])
-    for source in reviews.key.sources[1:]:
-        if source not in models:
+    for source, name in names.items():
+        if name not in models:
+            what = f"'{name}' of the key" if name == source else f"'{name}' (--scored-as {source}={name})"
             raise ChordomaError(
-                f"--scores {scores_file}: no model '{source}' of the key, found {', '.join(models)}; score it under "
-                "this name"
+                f"--scores {scores_file}: no model {what}, found {', '.join(models)}; say what it is called there "
+                f"with --scored-as {source}=NAME"
             )
     for case in reviews.cases:
         if case not in cases:
             raise ChordomaError(f"--scores {scores_file}: no case '{case}' of the key; score the cases of the kit")
         own = unique(scores.loc[scores["case"] == case, "model"])
-        for source in reviews.key.sources[1:]:
-            if source not in own:
-                raise ChordomaError(f"--scores {scores_file}: '{source}' was not scored on '{case}'; score it there")
+        for name in names.values():
+            if name not in own:
+                raise ChordomaError(f"--scores {scores_file}: '{name}' was not scored on '{case}'; score it there")
     for structure in reviews.key.structures:
         if structure not in structures:
             raise ChordomaError(

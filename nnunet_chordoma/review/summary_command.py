@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from nnunet_chordoma.files import write_text
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.review.agreement import reviewer_totals_table, reviewers_table
 from nnunet_chordoma.review.differences import differences_table, paired_differences, power_sentences
-from nnunet_chordoma.review.measured import Measured, measured
+from nnunet_chordoma.review.measured import Measured, measured, parse_scored_as
 from nnunet_chordoma.review.printed import print_table, print_text
 from nnunet_chordoma.review.relations import relations_table
 from nnunet_chordoma.review.reviews import Reviews, named_sheets, read_reviews
@@ -53,6 +53,7 @@ def summarise(
     key: Path,
     *,
     scores: Path | None = None,
+    scored_as: Sequence[str] = (),
     output: Path | None = None,
     model_out: Path | None = None,
     paper: bool = False,
@@ -63,6 +64,8 @@ def summarise(
     Raises ChordomaError for sheets that do not fit the key (see `read_reviews`), scores of other cases, places that
     cannot be written to, and, after everything else is done, where a model is wanted and there are too few ratings.
     """
+    if scored_as and scores is None:
+        raise ChordomaError(f"--scored-as {scored_as[0]}: names a model in a scores file; give --scores SCORES.CSV too")
     if model_out is not None and scores is None:
         raise ChordomaError(f"--model-out {model_out}: a model needs what was measured; give --scores SCORES.CSV too")
     for option, folder in (("-o", output), ("--model-out", model_out and model_out.parent)):
@@ -71,7 +74,7 @@ def summarise(
                 raise ChordomaError(f"{option} {folder}: is a file, expected a folder")
             require_writable(folder, f"{option} {folder}")
     reviews = read_reviews(named_sheets(sheets), key, allow_incomplete=allow_incomplete)
-    summary = summary_of(reviews, scores, paper=paper)
+    summary = summary_of(reviews, scores, paper=paper, scored_as=parse_scored_as(scored_as))
     for part in summary.parts:
         if part.table is not None:
             print_table(part.table)
@@ -90,8 +93,17 @@ def summarise(
         )
 
 
-def summary_of(reviews: Reviews, scores: Path | None = None, *, paper: bool = False) -> Summary:
-    """Table 1c, paired differences and those between reviewers; with scores, relations to measures and the fit."""
+def summary_of(
+    reviews: Reviews,
+    scores: Path | None = None,
+    *,
+    paper: bool = False,
+    scored_as: Mapping[str, str] | None = None,
+) -> Summary:
+    """Table 1c, paired differences and those between reviewers; with scores, relations to measures and the fit.
+
+    `scored_as` has sources of the key that the scores call otherwise.
+    """
     differences = paired_differences(reviews)
     parts = [Part(table_1c(reviews, paper=paper), tuple(_incomplete(reviews)))]
     if differences:
@@ -100,7 +112,7 @@ def summary_of(reviews: Reviews, scores: Path | None = None, *, paper: bool = Fa
     parts += [Part(table) for table in between if table is not None]
     if scores is None:
         return Summary(tuple(parts))
-    found = measured(reviews, scores)
+    found = measured(reviews, scores, scored_as)
     no_model = why_no_model(found.rated_items())
     model = None if no_model else _fit(found, reviews, scores)
     said = model_sentences(model) if model is not None else [f"No model of editing minutes: {no_model}."]

@@ -18,6 +18,7 @@ from nnunet_chordoma.evaluation.paper.minutes import (
 from nnunet_chordoma.evaluation.summary import Cell
 from nnunet_chordoma.evaluation.tables import NOTHING, number, range_text
 from nnunet_chordoma.evaluation.tables.table import Column, Entry, Group, Layout, Row, Table
+from nnunet_chordoma.review.kit_splits import pool_words
 from nnunet_chordoma.review.reviews import Reviews
 
 Floats = NDArray[np.float64]
@@ -81,6 +82,8 @@ def table_1c(reviews: Reviews, *, paper: bool = False) -> Table:
 
 def _notes(reviews: Reviews, published: dict[str, str | None], paper: bool) -> list[str]:
     said = ["Mean (minimum–maximum) over the patients, in minutes; the total is the sum over a patient's structures."]
+    if reviews.key.drawn_from is not None:
+        said.append(f"Patients {pool_words(reviews.key.drawn_from)}.")
     if len(reviews.reviewers) > 1:
         said.append("Minutes of a structure are the mean over the reviewers, before anything else.")
     if reviews.unrated:

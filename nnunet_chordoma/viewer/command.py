@@ -11,9 +11,10 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.images import read_geometry
 from nnunet_chordoma.viewer.contents import Contents, check_contents
 from nnunet_chordoma.viewer.details import completed
+from nnunet_chordoma.viewer.gate import with_verdicts
 from nnunet_chordoma.viewer.manifest import FILE_NAME, read_manifest, write_manifest
 from nnunet_chordoma.viewer.sources import Sources, find_contents
-from nnunet_chordoma.viewer.tables import read_scores, with_disagreement, with_scores, with_verdicts
+from nnunet_chordoma.viewer.tables import read_scores, with_disagreement, with_scores
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,33 @@ class ReviewItem:
 
 @dataclass(frozen=True)
 class StructureRow:
-    """What is known of one structure: named values in the order of display, and the gate's verdict if there is one."""
+    """What is known of one structure: named values in the order of display, and the gate's verdict if there is one.
+
+    Where the structure is not `in_reference`, overlaps are not evaluated and are no values.
+    """
 
     structure: str
     values: tuple[tuple[str, float], ...] = ()
     verdict: str | None = None
+    in_reference: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check of the gate that did not pass: its level, what was found, and the structure it concerns, if any."""
+
+    level: str
+    text: str
+    structure: str | None = None
+
+
+@dataclass(frozen=True)
+class CaseVerdict:
+    """The gate's verdict on a case, how many checks it stands on in words, and its findings, the gravest first."""
+
+    level: str
+    counted: str
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +74,7 @@ class ViewerCase:
     overlays: tuple[Overlay, ...] = ()
     review: tuple[ReviewItem, ...] | None = None
     structures: tuple[StructureRow, ...] | None = None
+    verdict: CaseVerdict | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -11,7 +11,17 @@ from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_json, write_json
 from nnunet_chordoma.labels import LabelScheme
 from nnunet_chordoma.verdicts import Level
-from nnunet_chordoma.viewer.contents import ROLES, Contents, Overlay, ReviewItem, StructureRow, ViewerCase
+from nnunet_chordoma.viewer.contents import (
+    ROLES,
+    CaseVerdict,
+    Contents,
+    Finding,
+    Overlay,
+    ReviewItem,
+    StructureRow,
+    ViewerCase,
+)
+from nnunet_chordoma.viewer.page import Json, case_details, verdict_json
 
 FILE_NAME = "viewer.json"
 KIND, SCHEMA = "chordoma-viewer", 1
@@ -43,7 +53,7 @@ def read_manifest(path: Path) -> Contents:
 def write_manifest(path: Path, contents: Contents) -> None:
     """Write a viewer.json; raises ChordomaError if a file does not lie in the folder of `path`."""
     folder = path.parent.resolve()
-    cases = [
+    cases: list[dict[str, Json]] = [
         {
             "name": case.name,
             "image": _relative(folder, case.image, path),
@@ -51,13 +61,8 @@ def write_manifest(path: Path, contents: Contents) -> None:
                 {"name": each.name, "role": each.role, "file": _relative(folder, each.file, path)}
                 for each in case.overlays
             ],
-            "review": [
-                {"slice": each.slice, "structure": each.structure, "reason": each.reason} for each in case.review or ()
-            ],
-            "structures": [
-                {"structure": row.structure, "values": dict(row.values), "verdict": row.verdict}
-                for row in case.structures or ()
-            ],
+            **case_details(case),
+            "verdict": None if case.verdict is None else verdict_json(case.verdict),
         }
         for case in contents.cases
     ]
@@ -83,6 +88,7 @@ def _case(entry: dict[str, Any], folder: Path, path: Path) -> ViewerCase:
         tuple(_overlay(each, folder, path) for each in entry["overlays"]),
         tuple(_review_item(each) for each in entry["review"]),
         tuple(_structure(each) for each in entry["structures"]),
+        None if entry.get("verdict") is None else _verdict(entry["verdict"]),
     )
 
 
@@ -104,7 +110,25 @@ def _structure(entry: dict[str, Any]) -> StructureRow:
     values = {_text(name): float(value) for name, value in entry["values"].items() if value is not None}
     verdict = None if entry["verdict"] is None else Level(entry["verdict"]).value
     finite = tuple((name, value) for name, value in values.items() if math.isfinite(value))
-    return StructureRow(_text(entry["structure"]), finite, verdict)
+    return StructureRow(_text(entry["structure"]), finite, verdict, _truth(entry.get("in_reference", True)))
+
+
+def _verdict(entry: dict[str, Any]) -> CaseVerdict:
+    findings = tuple(
+        Finding(
+            Level(each["level"]).value,
+            _text(each["text"]),
+            None if each["structure"] is None else _text(each["structure"]),
+        )
+        for each in entry["findings"]
+    )
+    return CaseVerdict(Level(entry["level"]).value, _text(entry["counted"]), findings)
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, found {value!r}")
+    return value
 
 
 def _text(value: object) -> str:

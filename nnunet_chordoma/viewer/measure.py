@@ -50,8 +50,10 @@ def measured(case: ViewerCase, scheme: LabelScheme) -> tuple[tuple[ReviewItem, .
         ranked += _ranked_slices(structure, one if pair is None else one + two - 2 * both, pair, pixel_cm2)
         volume = ("volume_cm3", float(one.sum()) * grid.voxel_volume_cm3)
         total = int(one.sum() + two.sum())
-        dice = (("Dice", 2 * float(both.sum()) / total),) if pair is not None and total else ()
-        rows.append(StructureRow(structure, (*dice, volume)))
+        # The rule of evaluation: a structure that the reference lacks is not evaluated.
+        in_reference = other is None or other.role != "reference" or bool(two.any())
+        dice = (("Dice", 2 * float(both.sum()) / total),) if pair is not None and total and in_reference else ()
+        rows.append(StructureRow(structure, (*dice, volume), in_reference=in_reference))
     ranked.sort(key=lambda entry: -entry[0])
     return tuple(item for _, item in ranked), tuple(rows)
 

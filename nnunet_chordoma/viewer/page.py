@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from nnunet_chordoma.colours import STRUCTURE_COLOURS
 from nnunet_chordoma.labels import LabelScheme
-from nnunet_chordoma.viewer.contents import Contents, ViewerCase
+from nnunet_chordoma.viewer.contents import CaseVerdict, Contents, ViewerCase
 
 WEB = Path(__file__).parent / "web"
 NIIVUE = "vendor/niivue.umd.js"
@@ -56,7 +56,7 @@ def structure_colours(scheme: LabelScheme) -> dict[str, str]:
 
 
 def overview(contents: Contents) -> Json:
-    """Title, structures with label values and colours, and the cases with their overlays; `body` is never rated."""
+    """Title, structures with label values and colours, cases with overlays and verdicts; `body` is never rated."""
     colours = structure_colours(contents.scheme)
     rated = contents.sheet is not None
     return {
@@ -71,20 +71,35 @@ def overview(contents: Contents) -> Json:
             {
                 "name": case.name,
                 "overlays": [{"name": each.name, "role": each.role} for each in case.overlays],
+                "verdict": None if case.verdict is None else verdict_json(case.verdict),
             }
             for case in contents.cases
         ],
     }
 
 
-def case_details(case: ViewerCase) -> Json:
+def case_details(case: ViewerCase) -> dict[str, Json]:
     """Review list and rows of structures of a completed case."""
     return {
         "review": [
             {"slice": each.slice, "structure": each.structure, "reason": each.reason} for each in case.review or ()
         ],
         "structures": [
-            {"structure": row.structure, "values": dict(row.values), "verdict": row.verdict}
+            {
+                "structure": row.structure,
+                "values": dict(row.values),
+                "verdict": row.verdict,
+                "in_reference": row.in_reference,
+            }
             for row in case.structures or ()
         ],
+    }
+
+
+def verdict_json(verdict: CaseVerdict) -> Json:
+    """A verdict as the page and viewer.json have it."""
+    return {
+        "level": verdict.level,
+        "counted": verdict.counted,
+        "findings": [{"level": f.level, "text": f.text, "structure": f.structure} for f in verdict.findings],
     }

@@ -1,4 +1,4 @@
-"""What other commands found about the cases: scores.csv, disagreement.csv and the verdicts of the gate."""
+"""What other commands found about the cases: scores.csv and disagreement.csv."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.verdicts import read_verdict, worst
 from nnunet_chordoma.viewer.contents import Contents, ReviewItem, StructureRow, ViewerCase
 
-VALUES = {"VDSC": "Dice", "volume_prediction": "volume_cm3", "volume_reference": "reference_cm3"}
+DICE = "VDSC"
+VALUES = {DICE: "Dice", "volume_prediction": "volume_cm3", "volume_reference": "reference_cm3"}
 """Metrics of scores.csv that the page shows, and what it calls them."""
 SCORE_COLUMNS = ("model", "case", "structure", "metric", "value")
 DISAGREEMENT_COLUMNS = ("case", "structure", "slices", "slices_voxels")
@@ -48,19 +48,24 @@ def with_scores(contents: Contents, scores: Scores) -> Contents:
 def _scored(case: ViewerCase, scores: Scores, structures: Sequence[str]) -> ViewerCase:
     if case.name not in scores:
         return case
-    rows = tuple(
-        StructureRow(
-            name,
-            tuple((VALUES[metric], found[metric]) for metric in VALUES if math.isfinite(found.get(metric, math.nan))),
-        )
-        for name in structures
-        if (found := scores[case.name].get(name)) is not None
-    )
-    return replace(case, structures=rows)
+    found = scores[case.name]
+    return replace(case, structures=tuple(_row(name, found[name]) for name in structures if name in found))
+
+
+def _row(structure: str, found: Mapping[str, float]) -> StructureRow:
+    shown = [metric for metric in VALUES if math.isfinite(found.get(metric, math.nan))]
+    if not (present := _in_reference(found)):
+        shown = [metric for metric in shown if metric != DICE]
+    return StructureRow(structure, tuple((VALUES[metric], found[metric]) for metric in shown), in_reference=present)
+
+
+def _in_reference(found: Mapping[str, float]) -> bool:
+    """Whether the reference has a structure; what it lacks is not evaluated and enters no mean."""
+    return found.get("volume_reference") != 0
 
 
 def _mean_dice(structures: Mapping[str, Mapping[str, float]]) -> float:
-    values = [v["VDSC"] for v in structures.values() if math.isfinite(v.get("VDSC", math.nan))]
+    values = [v[DICE] for v in structures.values() if math.isfinite(v.get(DICE, math.nan)) and _in_reference(v)]
     # Cases without scores come last.
     return sum(values) / len(values) if values else math.inf
 
@@ -83,27 +88,6 @@ def with_disagreement(contents: Contents, path: Path) -> Contents:
         ranked = sorted(found.get(case.name, []), key=lambda pair: -pair[0])
         cases.append(replace(case, review=tuple(item for _, item in ranked)) if case.name in found else case)
     return replace(contents, cases=tuple(cases))
-
-
-def with_verdicts(contents: Contents, folder: Path) -> Contents:
-    """Contents with the gate's verdict on each structure: the worst of the checks that end in its name."""
-    return replace(contents, cases=tuple(_judged(case, folder, contents.scheme.structures) for case in contents.cases))
-
-
-def _judged(case: ViewerCase, folder: Path, structures: Sequence[str]) -> ViewerCase:
-    path = folder / f"{case.name}.json"
-    if not path.is_file():
-        return case
-    verdict = read_verdict(path)
-    if verdict.case != case.name:
-        raise ChordomaError(f"{path}: a verdict on '{verdict.case}', expected '{case.name}'; check --verdicts")
-    rows = {row.structure: row for row in case.structures or ()}
-    judged = []
-    for name in structures:
-        levels = [check.level for check in verdict.checks if check.name.endswith(f"/{name}")]
-        row = rows.get(name, StructureRow(name))
-        judged.append(replace(row, verdict=worst(levels).value) if levels else row)
-    return replace(case, structures=tuple(judged))
 
 
 def _rows(path: Path, columns: Sequence[str], command: str) -> Iterator[tuple[int, dict[str, str]]]:

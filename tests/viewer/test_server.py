@@ -304,7 +304,11 @@ def test_blinded_contours_are_told_by_letter_alone(serve, dataset, make_contents
         assert not re.search("labels|predict|reference|ensemble|nii|Last-Modified|Dice", told), name
     overview = json.loads(ask(server, f"/{server.token}/api/overview")[1])
     assert overview["cases"] == [
-        {"name": "case_1", "overlays": [{"name": "A", "role": "blinded"}, {"name": "B", "role": "blinded"}]}
+        {
+            "name": "case_1",
+            "overlays": [{"name": "A", "role": "blinded"}, {"name": "B", "role": "blinded"}],
+            "verdict": None,
+        }
     ]
 
 

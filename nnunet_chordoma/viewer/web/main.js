@@ -3,7 +3,7 @@
 import { byId, element, readable, setState, showLoading, showProblem } from "./dom.js";
 import { startKeys } from "./keys.js";
 import { contourLayers, fillOf, isFilled, loadLayer, makeLayers, showLayers } from "./layers.js";
-import { showCases, showReview, showStructures } from "./panels.js";
+import { showCase, showCases, showReview, showStructures } from "./panels.js";
 import { RatingPanel } from "./rating.js";
 import { Scene, VIEWS, webglProblem } from "./scene.js";
 import { saveScreenshot } from "./screenshot.js";
@@ -127,13 +127,14 @@ function listLayers() {
 
 function showPanels() {
   showCases(state.overview.cases, state.index, index => openCase(index));
+  showCase(current(), state.overview.cases, state.overview.title);
   listLayers();
   listStructures();
   showReview(state.details.review, state.reviewed, goToReview);
 }
 
 function listStructures() {
-  showStructures(state.structures, state.details.structures, showOverlays, goToStructure);
+  showStructures(state.structures, state.details.structures, current().verdict?.findings ?? [], showOverlays, goToStructure);
 }
 
 // --- moving

@@ -330,7 +330,7 @@ def test_paired_differences(make_review, command, rows, patients, p, p_corrected
             "structures corrected together"
         ) in done.out
     else:
-        assert "resunet_dice minus reference, total per patient: +12.0 min, p = 0.0234 (wilcoxon)" in done.out
+        assert "resunet_dice minus reference, total per patient: +12.0 minutes, p = 0.0234 (wilcoxon)" in done.out
 
 
 def test_only_patients_rated_for_both_sources_are_paired(make_review, command, rows):
