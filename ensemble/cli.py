@@ -10,7 +10,9 @@ import typer
 
 from nnunet_chordoma import console
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
 
 Models = Annotated[
     list[str],
@@ -18,8 +20,8 @@ Models = Annotated[
         "-m",
         "--model",
         metavar="NAME=DIR ...",
-        help="A model's name and its folder of CASE.npz and CASE.nii.gz, from nnUNetv2_predict --save_probabilities "
-        "or a trainer's fold_0/validation (train with --npz). Two to twenty.",
+        help="A model's name and its folder of CASE.npz and CASE.nii.gz, as chordoma-predict, nnUNetv2_predict (told "
+        "to save probabilities) or a trainer (in fold_0/validation with --npz) leave them. Two to twenty, any order.",
     ),
 ]
 
@@ -136,8 +138,8 @@ def predict(
         typer.Option(
             "-w",
             "--weights",
-            metavar="FILE|average|vote|staple",
-            help="weights.json of a fit, or a rule without weights.",
+            metavar="FILE|RULE",
+            help="weights.json, of a fit or given by hand, or one of average, vote, staple.",
         ),
     ],
     models: Models,
@@ -169,7 +171,7 @@ def predict(
 ) -> None:
     """Write the ensemble's label map for every case of the model folders, in the original geometry.
 
-    Give the models under the names and in the order of the fit. `-w average` weighs them equally and equals
+    Give the models under the names of the fit. `-w average` weighs them equally and equals
     nnUNetv2_ensemble voxel for voxel; `-w vote` and `-w staple` combine the models' label maps. Finished cases are
     kept when the command is run again, unless weights or files have changed.
     """
@@ -202,20 +204,42 @@ def compare(
     weights: Annotated[
         list[Path] | None,
         typer.Option(
-            "-w", "--weights", metavar="FILE ...", help="weights.json of fits on other cases; one or several."
+            "-w",
+            "--weights",
+            metavar="FILE ...",
+            help="weights.json of fits on other cases, or given weights; one or several.",
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table, as .csv or .md.")] = None,
     per_case: Annotated[
         Path | None, typer.Option(help="Also write a CSV file of every case, candidate and class.")
     ] = None,
-    cases: CaseList = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Text file with the cases to compare, one a line, whatever their split.")
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--splits",
+            metavar="FILE",
+            help="splits_final.json; by default the one beside the reference folder, if any.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="Cases to compare on, such as outlier; by default test. Pooled only where --cases lists them.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Cases compared at a time.")] = 1,
 ) -> None:
     """Compare the best single model, average, vote, STAPLE and fitted ensembles on cases with references.
 
     Meant for test cases: give the weights.json of fits on the validation cases, for example one fitted with
-    --objective iou and one with --objective soft-iou. Every file is read once.
+    `--objective iou` and one with `--objective soft-iou`. Where the dataset's splits are known, only the test cases
+    count, and what is left out is said. Every file is read once.
     """
     from nnunet_chordoma.cases import parse_models
     from nnunet_chordoma.ensemble.compare import compare_folders
@@ -225,7 +249,13 @@ def compare(
     if output is not None:
         check_table_path(output)
     comparison = compare_folders(
-        parse_models(models), references, weights or [], read_case_list(cases) if cases else None, workers
+        parse_models(models),
+        references,
+        weights or [],
+        read_case_list(cases) if cases else None,
+        workers,
+        splits,
+        split,
     )
     print_comparison(comparison)
     written = []

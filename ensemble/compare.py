@@ -14,6 +14,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.cases import common_scheme, label_map_files, require_cases
 from nnunet_chordoma.ensemble.comparison.counts import AVERAGE, STAPLE, VOTE, Comparison
 from nnunet_chordoma.ensemble.comparison.fitted import FittedWeights, best_on_validation
+from nnunet_chordoma.ensemble.comparison.splits import select, splits_beside
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, read_reference, require_model_count
 from nnunet_chordoma.ensemble.prediction.fusion import (
     Fusion,
@@ -34,7 +35,7 @@ class _Job:
     maps: tuple[ProbabilityMaps, ...]
     reference: Path
     scheme: LabelScheme
-    weights: tuple[tuple[float, ...], ...]
+    weights: tuple[tuple[tuple[int, float], ...], ...]
     threads: int
 
 
@@ -53,19 +54,26 @@ def compare_folders(
     weights: Sequence[Path] = (),
     only: Sequence[str] | None = None,
     workers: int = 1,
+    splits: Path | None = None,
+    split: str | None = None,
 ) -> Comparison:
     """Compare single models, average, vote, STAPLE and fitted ensembles on cases with references.
 
-    `models` maps names to prediction folders; `weights` are files of `chordoma-ensemble fit` for these models, in this
-    order. The cases are those of the model folders, or `only`. The best single model is the one that was best on the
-    cases of the first weights file; without one it is chosen on these very cases, and the result says so. Each file
-    is read once. Raises ChordomaError as `fit` and `predict` do.
+    `models` maps names to prediction folders; `weights` are files of `chordoma-ensemble fit` for these models, in any
+    order. The cases are `only`, or those of the model folders that belong to `split` of the splits_final.json `splits`,
+    by default the test cases by the file beside the reference folder (see `select`). The best single model is the one
+    that was best on the cases of the first weights file; without one it is chosen on these very cases, and the result
+    says so. Each file is read once. Raises ChordomaError as `fit` and `predict` do.
     """
     require_model_count(list(models))
     if workers < 1:
         raise ChordomaError(f"--workers must be 1 or more, found {workers}")
+    if only is not None and split is not None:
+        raise ChordomaError("--cases and --split both choose the cases; give one of them")
     fitted = [FittedWeights.read(path) for path in weights]
-    maps = find_cases(models, only)
+    found = find_cases(models, only)
+    selection = select(tuple(found), splits_beside(references, splits), split, only is not None)
+    maps = {case: found[case] for case in selection.cases}
     reference_files = label_map_files(references, "references")
     require_cases(reference_files, maps, "references", references)
     scheme = common_scheme({f"model '{name}'": folder for name, folder in models.items()} | {"references": references})
@@ -73,7 +81,7 @@ def compare_folders(
         each.require(list(models), scheme)
     for case, of_case in maps.items():
         check_grids(of_case, scheme, reference_files[case])
-    values = tuple(each.weights.values for each in fitted)
+    values = tuple(each.indexed(list(models)) for each in fitted)
     threads = threads_per_worker(min(workers, len(maps)))
     jobs = [_Job(of_case, reference_files[case], scheme, values, threads) for case, of_case in maps.items()]
     counts = console.parallel(_count, [(job,) for job in jobs], workers, "comparing")
@@ -89,17 +97,20 @@ def compare_folders(
         cases=tuple(maps),
         ensembles=(AVERAGE, VOTE, STAPLE, *_titles(fitted)),
         models=tuple(models),
-        best_on_validation=best_on_validation(fitted),
+        best_on_validation=best_on_validation(fitted, list(models)),
         reference=np.stack([each.reference for each in counts]),
         predicted=np.stack([each.predicted for each in counts], axis=1),
         intersection=np.stack([each.intersection for each in counts], axis=1),
+        splits=tuple(name for name, _ in selection.splits),
+        left_out=selection.left_out,
     )
 
 
 def _titles(fitted: Sequence[FittedWeights]) -> list[str]:
     """What the files' ensembles are called; with the file where two have the same objective."""
-    titles = [each.title for each in fitted]
-    return [f"{t} ({e.path})" if titles.count(t) > 1 else t for t, e in zip(titles, fitted, strict=True)]
+    titles, names = [each.title for each in fitted], [each.path.name for each in fitted]
+    places = names if len(set(names)) == len(names) else [str(each.path) for each in fitted]
+    return [f"{t} ({p})" if titles.count(t) > 1 else t for t, p in zip(titles, places, strict=True)]
 
 
 def _count(job: _Job) -> _Counts:

@@ -83,7 +83,7 @@ def find_cases(models: Mapping[str, Path], only: Sequence[str] | None = None) ->
             owner = f"which model '{first}' has" if only is None else "which is listed"
             raise ChordomaError(
                 f"model '{name}': {models[name]} lacks case '{missing[0]}'{_and_more(missing)}, {owner}; "
-                "predict it with --save_probabilities, or list the cases to use"
+                "predict it with chordoma-predict, or nnUNetv2_predict --save_probabilities, or list the cases to use"
             )
         extra = [case for case in maps if case not in cases]
         if extra and only is None:

@@ -80,8 +80,9 @@ def predict_folders(
 ) -> Prediction:
     """Write CASE.nii.gz for every case of the model folders (name -> folder), in the original geometry.
 
-    `scheme` is the label scheme the weights were fitted with, if any. Models of weight zero are not read; the others
-    are read once, block by block. The label maps are those of `rule`; `vote` and `staple` take equal weights. With
+    `models` may come in any order. `scheme` is the label scheme the weights were fitted with, if any. Models of weight
+    zero are not read; the others are read once, block by block. The label maps are those of `rule`; `vote` and
+    `staple` take equal weights. With
 
     * `save_probabilities` also CASE.npz (the weighted mean, float32) and CASE.pkl, for nnUNetv2_ensemble;
     * `uncertainty` also uncertainty/CASE_entropy.nii.gz and CASE_mutual_information.nii.gz (see `Uncertainty`);
@@ -97,6 +98,9 @@ def predict_folders(
     and voxel, with the finished cases kept, if probabilities turn out to be damaged.
     """
     wanted = Wanted(save_probabilities, uncertainty, disagreement)
+    # Sums of floating-point numbers depend on their order, so that of the weights holds, not that of the caller.
+    known = [name for name in weights.names if name in models]
+    models = {name: models[name] for name in (*known, *(name for name in models if name not in known))}
     cases, common = _checked(models, weights, scheme, rule, workers)
     require_other_folder(output, models)
     # What else a cluster's worker shares its machine with is not known here.

@@ -18,10 +18,10 @@ from nnunet_chordoma.ensemble.soft import objective as soft_objective
 from nnunet_chordoma.ensemble.soft.adam import AdamAscent
 from nnunet_chordoma.ensemble.soft.exact import SoftOptimum
 from nnunet_chordoma.ensemble.soft.objective import SoftIoU
-from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.ensemble.worth.refits import Worth
-from nnunet_chordoma.files import write_document
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.weights_file import write_weights_file
 
 Search: TypeAlias = Solution | SoftOptimum | AdamAscent
 
@@ -116,7 +116,7 @@ def candidate(objective: LabelMapIoU, soft: SoftIoU, weights: NDArray[np.float64
 
 
 def write_weights(path: Path, result: FitResult, sources: Sequence[CaseSource] = ()) -> None:
-    """Write weights.json, complete or not at all."""
+    """Write weights.json, complete or not at all, with a checksum of what it says."""
     names = result.weights.names
     soft = result.options.objective == soft_objective.NAME
     content: dict[str, Any] = {
@@ -156,7 +156,7 @@ def write_weights(path: Path, result: FitResult, sources: Sequence[CaseSource] =
         ]
         or [{"case": case} for case in result.cases],
     }
-    write_document(path, SCHEMA, SCHEMA_VERSION, result.scheme, content)
+    write_weights_file(path, result.scheme, content)
 
 
 def _solver(result: FitResult) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nnunet_chordoma.ensemble.label_maps.moves import IMPROVEMENT
 from nnunet_chordoma.ensemble.label_maps.solver import Solution
 from nnunet_chordoma.ensemble.results import Candidate, FitResult
+from nnunet_chordoma.ensemble.sentences import print_sentences
 from nnunet_chordoma.ensemble.soft.exact import SoftOptimum
 from nnunet_chordoma.ensemble.worth import held_out as worth
 from nnunet_chordoma.ensemble.worth.bootstrap import Bootstrap
@@ -28,8 +29,7 @@ def print_summary(result: FitResult) -> None:
     out = Console(width=max(shutil.get_terminal_size().columns, TABLE_WIDTH), highlight=False)
     out.print(candidates(result))
     out.print(classes(result))
-    for sentence in sentences(result):
-        out.print(sentence, soft_wrap=True, markup=False)
+    print_sentences(sentences(result))
 
 
 def candidates(result: FitResult) -> Table:
@@ -83,13 +83,16 @@ def _sums(candidate: Candidate) -> tuple[str, str]:
 
 
 def sentences(result: FitResult) -> list[str]:
-    """How the fit went, whether it gained anything, and whether that holds on other patients, one statement each."""
+    """How the fit went, whether it gained anything, and whether that holds on other patients, one statement each.
+
+    What `soft_warning` says is left to it.
+    """
     return [
         *_exclusions(result),
         _search(result),
         *_soft(result),
         *_shrinkage(result),
-        verdict(result),
+        *([] if soft_warning(result) else [verdict(result)]),
         *_out_of_sample(result),
     ]
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.weights_file import read_weights_file
 
-SCHEMA, SCHEMA_VERSION = "chordoma-ensemble-weights", 1
 SUM_TOLERANCE = 1e-6
 AVERAGE = "average"
 """What a command line takes instead of a file for equal weights."""
@@ -44,16 +43,19 @@ class EnsembleWeights:
 
     @classmethod
     def read(cls, path: Path) -> tuple[EnsembleWeights, LabelScheme]:
-        """Weights and label scheme of a weights.json; raises ChordomaError if it is not one."""
+        """Weights and label scheme of a weights.json, of a fit or given by hand.
+
+        Raises ChordomaError if it is not one, or changed since the fit wrote it.
+        """
         path = Path(path)
-        scheme, content = read_document(path, SCHEMA, SCHEMA_VERSION)
+        scheme, content = read_weights_file(path)
         stored = content.get("weights")
         if not isinstance(stored, dict) or not all(type(value) in (int, float) for value in stored.values()):
-            raise ChordomaError(f"{path}: 'weights' must map each model name to a number; run the fit again")
+            raise ChordomaError(f"{path}: 'weights' must map each model name to a number; fit again, or correct it")
         try:
             return cls(tuple(stored), tuple(float(value) for value in stored.values())), scheme
         except ChordomaError as error:
-            raise ChordomaError(f"{path}: {error}; run the fit again") from None
+            raise ChordomaError(f"{path}: {error}; fit again, or correct it") from None
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -69,7 +71,7 @@ class EnsembleWeights:
         return list(zip(self.names, self.values, strict=True))
 
     def require_models(self, names: Sequence[str]) -> None:
-        """Raise ChordomaError unless `names` are the names of these weights, in the same order.
+        """Raise ChordomaError unless `names` are the names of these weights, in any order.
 
         Models of weight zero may be left out.
         """
@@ -81,9 +83,4 @@ class EnsembleWeights:
                 f"the weights are for the models {', '.join(self.names)}, found {', '.join(names)} "
                 f"({'; '.join(differences)}); give every model under the name it was fitted with "
                 "(those of weight zero may be left out)"
-            )
-        if tuple(names) != tuple(name for name in self.names if name in names):
-            raise ChordomaError(
-                f"the weights are for the models in the order {', '.join(self.names)}, found {', '.join(names)}; "
-                "give them in that order"
             )

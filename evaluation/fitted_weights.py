@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document, read_json
-
-SCHEMA, SCHEMA_VERSION = "chordoma-ensemble-weights", 1
+from nnunet_chordoma.files import read_json
+from nnunet_chordoma.weights_file import SCHEMA, is_given, read_weights_file
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,17 @@ class FittedWeights:
 
 
 def read_fitted_weights(path: Path) -> FittedWeights:
-    """Raises ChordomaError if the file is not a weights.json of a fit, or is incomplete."""
+    """Raises ChordomaError if the file is not a weights.json of a fit, was changed since, or is incomplete."""
     found = read_json(path)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise ChordomaError(
             f"--weights {path}: expected a '{SCHEMA}' file, as chordoma-ensemble fit writes it, found {_kind(found)}"
         )
-    _, content = read_document(path, SCHEMA, SCHEMA_VERSION)
+    _, content = read_weights_file(path)
+    if is_given(content):
+        raise ChordomaError(
+            f"--weights {path}: these weights were given, not fitted, so there are no results to report; leave it out"
+        )
     try:
         weights = {str(name): float(value) for name, value in content["weights"].items()}
         fitted = FittedWeights(

@@ -105,7 +105,7 @@ class ProbabilityMaps:
             except KeyError as error:
                 raise ChordomaError(
                     f"{self._what}: expected an array '{KEY}', found {', '.join(map(str, error.args)) or 'nothing'}; "
-                    "predict with --save_probabilities"
+                    "predict with chordoma-predict, or nnUNetv2_predict --save_probabilities"
                 ) from None
 
     @property
@@ -216,6 +216,6 @@ def find_probability_maps(model: str, folder: Path) -> dict[str, ProbabilityMaps
     if not maps:
         raise ChordomaError(
             f"model '{model}': no .npz probabilities in {folder}; "
-            "predict with --save_probabilities, or train or validate with --npz"
+            "predict with chordoma-predict, or nnUNetv2_predict --save_probabilities, or train or validate with --npz"
         )
     return maps

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_chordoma.ensemble.comparison.splits import Groups
 from nnunet_chordoma.labels import LabelScheme
 
 AVERAGE, VOTE, STAPLE = "average", "vote", "STAPLE"
@@ -28,7 +29,8 @@ class Comparison:
     """Voxels of the reference (case, label), and (candidate, case, label) given a label and given it rightly.
 
     Candidates are the `ensembles`, then the `models`. A class that the reference of a case does not have is left out
-    there: its IoU and Dice are NaN, and means are taken over the other cases.
+    there: its IoU and Dice are NaN, and means are taken over the other cases. `splits` names the splits of the cases
+    and `left_out` those of the models' other cases, where splits are known.
     """
 
     scheme: LabelScheme
@@ -39,6 +41,8 @@ class Comparison:
     reference: NDArray[np.int64]
     predicted: NDArray[np.int64]
     intersection: NDArray[np.int64]
+    splits: tuple[str, ...] = ()
+    left_out: Groups = ()
 
     @property
     def candidates(self) -> tuple[str, ...]:

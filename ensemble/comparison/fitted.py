@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_chordoma.ensemble.comparison.counts import BestSingle
-from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document, sha256
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.weights_file import is_given, read_weights_file
 
 TITLES = {"iou": "label-map optimum", "soft-iou": "soft optimum"}
+GIVEN = "given weights"
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class FittedWeights:
 
     @classmethod
     def read(cls, path: Path) -> FittedWeights:
-        """Raises ChordomaError if it is not a weights.json; what a hand-written one lacks stays empty."""
+        """Raises ChordomaError if it is not a weights.json; what one with given weights lacks stays empty."""
         weights, scheme = EnsembleWeights.read(path)
-        _, content = read_document(path, SCHEMA, SCHEMA_VERSION)
+        _, content = read_weights_file(path)
         try:
             return cls(
                 path,
@@ -48,6 +50,10 @@ class FittedWeights:
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ChordomaError(f"{path}: damaged ({type(error).__name__}: {error}); run the fit again") from None
+
+    def indexed(self, models: Sequence[str]) -> tuple[tuple[int, float], ...]:
+        """Index in `models` and weight, in the order of the file; a model of weight zero may be missing."""
+        return tuple((models.index(name), value) for name, value in self.weights.items() if name in models)
 
     def fitted_to(self, references: Mapping[str, Path]) -> list[str]:
         """Those of the cases (name -> reference) that the weights were fitted to, sorted.
@@ -72,17 +78,20 @@ class FittedWeights:
             )
 
 
-def best_on_validation(fitted: Sequence[FittedWeights]) -> BestSingle | None:
-    """The model with the highest value in the first file that has such values; of equal ones the first."""
+def best_on_validation(fitted: Sequence[FittedWeights], models: Sequence[str]) -> BestSingle | None:
+    """The one of `models` with the highest value in the first file that has such values; of equal ones the first."""
     for each in fitted:
-        if each.model_values:
-            name = max(each.model_values, key=lambda model: model[1])[0]
+        values = [model for model in each.model_values if model[0] in models]
+        if values:
+            name = max(values, key=lambda model: model[1])[0]
             return BestSingle(name, f"chosen on the {len(each.cases)} case(s) that {each.path} was fitted to")
     return None
 
 
 def _title(path: Path, content: dict[str, Any]) -> str:
     """What was fitted, in a few words; the name of the file where it does not tell."""
+    if is_given(content):
+        return GIVEN
     objective, solver = content.get("objective", {}), content.get("solver", {})
     title = TITLES.get(objective.get("name", ""), path.stem)
     if solver.get("name") == "adam":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnunet_chordoma.ensemble.comparison.counts import Comparison, over_cases
+from nnunet_chordoma.ensemble.comparison.splits import UNLISTED
+from nnunet_chordoma.ensemble.sentences import print_sentences
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import write_text, written_aside
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MEAN = "mean"
+TABLE_WIDTH = 100
+GAP = 2
+"""Characters between columns."""
+MIN_TITLE_WIDTH, MIN_NUMBER_WIDTH = 18, 7
 CASE_COLUMNS = (
     "case",
     "candidate",
@@ -65,10 +71,11 @@ def sentences(comparison: Comparison) -> list[str]:
     """What the table is of, and what its reader should know."""
     classes = int(np.count_nonzero(comparison.reference.any(axis=0)))
     said = [
-        f"IoU and Dice are means over {len(comparison.cases)} case(s); the IoU summed over all {classes} classes is "
+        f"IoU and Dice are means over {_cases(comparison)}; the IoU summed over all {classes} classes is "
         "what the fit maximises by default.",
         f"Best single model: {comparison.best_single.model}, {comparison.best_single.chosen}.",
     ]
+    said += [f"Left out: {', '.join(cases)} ({split}); {_how_to_get(split)}." for split, cases in comparison.left_out]
     by_label: dict[str, list[str]] = {}
     for case, label in comparison.excluded:
         by_label.setdefault(label, []).append(case)
@@ -82,31 +89,65 @@ def print_comparison(comparison: Comparison) -> None:
     """Print table and sentences to stdout."""
     from rich.console import Console
 
-    # Wide enough for the tables, so that redirected output keeps its numbers.
-    needed = 45 + 11 * (len(headings(comparison)) + 1)
-    out = Console(width=max(shutil.get_terminal_size().columns, needed), highlight=False)
+    # Redirected output has no width of its own.
+    width = max(shutil.get_terminal_size().columns, TABLE_WIDTH)
     for metric in ("IoU", "Dice"):
-        out.print(_printed(comparison, metric))
-    for sentence in sentences(comparison):
-        out.print(sentence, soft_wrap=True, markup=False)
+        for table, needed in _printed(comparison, metric, width):
+            Console(width=max(width, needed), highlight=False).print(table)
+    print_sentences(sentences(comparison))
 
 
-def _printed(comparison: Comparison, metric: str) -> Table:
+def _cases(comparison: Comparison) -> str:
+    """How many cases, and of which splits where these are known."""
+    number = f"{len(comparison.cases)} case(s)"
+    if not comparison.splits or comparison.splits == (UNLISTED,):
+        return number
+    if len(comparison.splits) == 1:
+        return f"{number} of the split {comparison.splits[0]}"
+    return f"{number} of several splits ({', '.join(comparison.splits)}) together"
+
+
+def _how_to_get(split: str) -> str:
+    return "list them with --cases to compare them" if split == UNLISTED else f"--split {split} compares them"
+
+
+def _printed(comparison: Comparison, metric: str, width: int) -> Iterator[tuple[Table, int]]:
+    """Tables of a metric and the characters that each needs: as many tables as fit the columns into `width`."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=f"{metric}, mean over {len(comparison.cases)} case(s)", title_justify="left")
-    grid.add_column("")
-    for heading in headings(comparison):
-        grid.add_column(Text(heading.replace("_", "\n")), justify="right")
-    if metric == "IoU":
-        grid.add_column("sum of\nall classes", justify="right")
-    for section in rows(comparison):
-        for row in section:
-            values = [*row.iou, row.iou_sum] if metric == "IoU" else row.dice
-            cells = ["-" if np.isnan(value) else f"{value:.4f}" for value in values]
-            grid.add_row(Text(row.title), *cells, end_section=row is section[-1])
-    return grid
+    sections = rows(comparison)
+    titles = [row.title for section in sections for row in section]
+    title_width = max(MIN_TITLE_WIDTH, *(len(word) for title in titles for word in title.split()))
+    columns = [heading.replace("_", "\n") for heading in headings(comparison)]
+    columns += ["sum of\nall\nclasses"] if metric == "IoU" else []
+    widths = [max(MIN_NUMBER_WIDTH, *(len(line) for line in column.split("\n"))) for column in columns]
+    for number, part in enumerate(_parts(widths, width - title_width - 2 * GAP)):
+        title = f"{metric}, mean over {_cases(comparison)}{', continued' if number else ''}"
+        grid = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+        grid.add_column("", width=title_width)
+        for index in part:
+            grid.add_column(Text(columns[index]), justify="right", width=widths[index])
+        for section in sections:
+            for row in section:
+                values = [*row.iou, row.iou_sum] if metric == "IoU" else row.dice
+                cells = ["-" if np.isnan(values[index]) else f"{values[index]:.4f}" for index in part]
+                grid.add_row(Text(row.title), *cells, end_section=row is section[-1])
+        yield grid, title_width + 2 * GAP + sum(widths[index] + GAP for index in part)
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Indices of the columns, in runs that with the gaps between them fit into `room`; one column at least in each."""
+    parts: list[list[int]] = []
+    left = 0
+    for index, width in enumerate(widths):
+        if not parts or width + GAP > left:
+            parts.append([])
+            left = room
+        parts[-1].append(index)
+        left -= width + GAP
+    return parts
 
 
 def check_table_path(path: Path) -> None:

@@ -58,13 +58,14 @@ class Fusion(Protocol):
 class MeanFusion:
     """The label with the highest mean probability, as `combination.label_map`; a sink itself.
 
-    With `weights`, those; else the mean that every sink is shown.
+    With `weights`, pairs of a model's index and its weight, those above zero in this order; else the mean that every
+    sink is shown.
     """
 
-    def __init__(self, voxels: int, weights: Sequence[float] | None = None) -> None:
+    def __init__(self, voxels: int, weights: Sequence[tuple[int, float]] | None = None) -> None:
         self._running = RunningLabelMap(voxels)
-        self._used = None if weights is None else [model for model, weight in enumerate(weights) if weight > 0]
-        self._weights = [] if weights is None else [weight for weight in weights if weight > 0]
+        self._used = None if weights is None else [model for model, weight in weights if weight > 0]
+        self._weights = [] if weights is None else [weight for _, weight in weights if weight > 0]
 
     @property
     def sinks(self) -> Sequence[Sink]:

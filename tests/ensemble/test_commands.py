@@ -87,9 +87,10 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(cohort: Any,
 
 
 def test_a_model_of_weight_zero_need_not_be_given(cohort: Any, typed: Callable[..., Any]) -> None:
-    weights = cohort.fit()
-    content = json.loads(weights.read_text())
-    weights.write_text(json.dumps(content | {"weights": {"a": 0.25, "b": 0.0, "c": 0.75}}))
+    weights = cohort.root / "given.json"
+    labels = ["background", "body", "gtv", "piriformis"]
+    head = {"schema": "chordoma-ensemble-weights", "schema_version": 1, "labels": labels}
+    weights.write_text(json.dumps(head | {"weights": {"a": 0.25, "b": 0.0, "c": 0.75}}))
     all_given = cohort.predict(weights, cohort.root / "all")
     cohort.maps.pop("b")
     done = typed("predict", "-w", weights, "-o", cohort.root / "two")

@@ -134,7 +134,10 @@ def test_soft_and_label_map_optimum_in_one_table(compare: Callable[..., Comparis
     index = comparison.candidates.index
     np.testing.assert_array_equal(comparison.iou[index("soft optimum")], comparison.iou[index("a")])
     twice = compare(weights_file(tmp_path / "w.json"), weights_file(tmp_path / "other.json"))
-    assert twice.ensembles[3:] == tuple(f"label-map optimum ({tmp_path / n})" for n in ("w.json", "other.json"))
+    assert twice.ensembles[3:] == ("label-map optimum (w.json)", "label-map optimum (other.json)")
+    (tmp_path / "sub").mkdir()
+    paths = [weights_file(tmp_path / folder / "w.json") for folder in (".", "sub")]
+    assert compare(*paths).ensembles[3:] == tuple(f"label-map optimum ({path})" for path in paths)
 
 
 def test_a_structure_without_reference_is_left_out_and_listed(

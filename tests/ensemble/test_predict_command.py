@@ -200,7 +200,6 @@ def test_weights_of_other_models(cohort: Any, refused_predict: Callable[..., str
     assert_names(refused_predict(weights=weights, models=["-m", a, b, renamed]), "missing c", "unknown d")
     assert_names(refused_predict(weights=weights, models=["-m", a, b]), "missing c")
     assert_names(refused_predict(weights=weights, models=["-m", a, b, c, extra]), "unknown d")
-    assert_names(refused_predict(weights=weights, models=["-m", b, a, c]), "in the order a, b, c, found b, a, c")
 
 
 def test_weights_that_are_no_weights(cohort: Any, refused_predict: Callable[..., str]) -> None:

@@ -24,12 +24,13 @@ from nnunet_chordoma.ensemble.prediction import outputs, predict_case
 from nnunet_chordoma.ensemble.prediction.fusion import Rule
 from nnunet_chordoma.ensemble.prediction.record import finishing, take
 from nnunet_chordoma.ensemble.prediction.vote import vote
-from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256, write_document
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, read_image, write_image
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.weights_file import SCHEMA, SCHEMA_VERSION
 
 Predict = Callable[..., Prediction]
 ALL = {"save_probabilities": True, "uncertainty": True, "disagreement": True}
@@ -237,7 +238,7 @@ import sys, time
 from pathlib import Path
 from nnunet_chordoma.ensemble.prediction import predict_case
 from nnunet_chordoma.ensemble.predict import predict_folders
-from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
 run = predict_case.run
 def slow(maps, *rest):
     if maps[0].case == "p2" and sys.argv[1] == "slow":
@@ -549,7 +550,7 @@ import numpy as np
 from pathlib import Path
 from nnunet_chordoma.ensemble.prediction.fusion import Rule
 from nnunet_chordoma.ensemble.predict import predict, predict_folders
-from nnunet_chordoma.ensemble.weights import SCHEMA, SCHEMA_VERSION, EnsembleWeights
+from nnunet_chordoma.ensemble.weights import EnsembleWeights
 import nnunet_chordoma.ensemble.compare
 weights = EnsembleWeights(("a", "b", "c"), (0.5, 0.25, 0.25))
 maps = [np.full((2, 1, 1, 1), 0.5, dtype=np.float32)] * 3

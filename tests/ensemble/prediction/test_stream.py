@@ -59,7 +59,8 @@ def test_streaming_equals_arrays(seed: int, parts: list[int], decimals: int, blo
     rng = np.random.default_rng(seed)
     arrays = [random_maps(rng, decimals) for _ in parts]
     weights = EnsembleWeights(tuple(map(str, range(len(parts)))), tuple(part / sum(parts) for part in parts))
-    mean, given_weights, models = MeanFusion(60), MeanFusion(60, weights.values), ModelLabels(len(parts), 60)
+    given_weights = MeanFusion(60, list(enumerate(weights.values)))
+    mean, models = MeanFusion(60), ModelLabels(len(parts), 60)
     with tempfile.TemporaryDirectory() as folder:
         maps = written(Path(folder), arrays)
         used = [each for each, value in zip(maps, weights.values, strict=True) if value > 0]
