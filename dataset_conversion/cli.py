@@ -25,11 +25,10 @@ from nnunet_chordoma.dataset_conversion.cli_options import (
 )
 from nnunet_chordoma.dataset_conversion.export.options import (
     TOLERANCE_MM,
-    ExportOptions,
     ExportRequest,
     Format,
     Holes,
-    chosen_formats,
+    chosen_options,
 )
 from nnunet_chordoma.errors import ChordomaError
 
@@ -300,10 +299,18 @@ def export(
     labels: Annotated[
         bool, typer.Option("--labels", help="Map label maps back by nearest neighbour instead of probabilities.")
     ] = False,
-    holes: Annotated[Holes, typer.Option(help="How an RTSTRUCT stores contours with holes.")] = Holes.KEYHOLE,
+    holes: Annotated[
+        Holes | None,
+        typer.Option(help="How an RTSTRUCT stores contours with holes.", show_default=Holes.KEYHOLE.value),
+    ] = None,
     tolerance_mm: Annotated[
-        float, typer.Option(metavar="MM", help="How far contours may be from those traced, to save points.")
-    ] = TOLERANCE_MM,
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="How far an RTSTRUCT's contours may be from those traced, to save points.",
+            show_default=str(TOLERANCE_MM),
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Export although contours differ from the label map (Dice below 0.98)."),
@@ -330,7 +337,7 @@ def export(
     from nnunet_chordoma.dataset_conversion.export.export import export_cases
     from nnunet_chordoma.dataset_conversion.export.export_summary import print_export
 
-    options = ExportOptions(chosen_formats(formats), labels, holes, tolerance_mm)
+    options = chosen_options(formats, labels, holes, tolerance_mm)
     result = export_cases(
         ExportRequest(
             predictions=tuple(predictions),

@@ -63,7 +63,7 @@ def alignment_in_words(alignment: Alignment) -> str:
     """Method, shift and rotation."""
     if alignment.method in ("none", "reference"):
         return alignment.method
-    return f"{alignment.method} {alignment.shift_mm:.0f} mm {alignment.rotation_deg:.0f}°"
+    return f"{alignment.method} {alignment.shift_mm:.1f} mm {alignment.rotation_deg:.1f}°"
 
 
 def overlap_in_words(alignment: Alignment) -> str:

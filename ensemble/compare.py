@@ -14,7 +14,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.cases import common_scheme, label_map_files, require_cases
 from nnunet_chordoma.ensemble.comparison.counts import AVERAGE, STAPLE, VOTE, Comparison
 from nnunet_chordoma.ensemble.comparison.fitted import FittedWeights, best_on_validation
-from nnunet_chordoma.ensemble.comparison.splits import select, splits_beside
+from nnunet_chordoma.ensemble.comparison.splits import select
 from nnunet_chordoma.ensemble.inputs import check_grids, find_cases, read_reference, require_model_count
 from nnunet_chordoma.ensemble.prediction.fusion import (
     Fusion,
@@ -27,6 +27,7 @@ from nnunet_chordoma.ensemble.prediction.fusion import (
 from nnunet_chordoma.ensemble.prediction.stream import Sink, run, threads_per_worker
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.labels import LabelScheme
+from nnunet_chordoma.layout import splits_beside
 from nnunet_chordoma.probabilities import ProbabilityMaps
 
 
@@ -72,7 +73,7 @@ def compare_folders(
         raise ChordomaError("--cases and --split both choose the cases; give one of them")
     fitted = [FittedWeights.read(path) for path in weights]
     found = find_cases(models, only)
-    selection = select(tuple(found), splits_beside(references, splits), split, only is not None)
+    selection = select(tuple(found), splits or splits_beside(references), split, only is not None)
     maps = {case: found[case] for case in selection.cases}
     reference_files = label_map_files(references, "references")
     require_cases(reference_files, maps, "references", references)

@@ -97,6 +97,12 @@ def write_splits(path: Path, splits: Splits) -> None:
     write_json(path, [{split: list(cases) for split, cases in splits.items()}])
 
 
+def splits_beside(references: Path) -> Path | None:
+    """splits_final.json of the dataset that a folder of references (labelsTr, labelsTs) belongs to, if there is one."""
+    file = references.absolute().parent / SPLITS_FILE
+    return file if file.is_file() else None
+
+
 def read_splits(path: Path, fold: int = 0) -> Splits:
     """Read one fold of a splits_final.json, with or without our two extra keys.
 

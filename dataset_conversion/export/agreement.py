@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nnunet_chordoma.dataset_conversion.export.predictions import Prediction
 from nnunet_chordoma.dataset_conversion.export.structures import STRUCTURES
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.images import read_label_map
+from nnunet_chordoma.images import Image
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.probabilities import BLOCK_VOXELS
 
@@ -18,12 +18,12 @@ SHARE = 1e-3
 which count as agreement, and hardly ever more."""
 
 
-def require_agreement(prediction: Prediction, probabilities: NDArray[np.float32]) -> frozenset[int]:
+def require_agreement(prediction: Prediction, label_map: Image, probabilities: NDArray[np.float32]) -> frozenset[int]:
     """The labels that win anywhere in `probabilities` (label, z, y, x) of a prediction.
 
-    Raises ChordomaError if they make another label map than the one that is stored.
+    Raises ChordomaError if they make another label map than `label_map`, the one that is stored.
     """
-    stored = read_label_map(prediction.label_map).array.reshape(-1)
+    stored = label_map.array.reshape(-1)
     flat = probabilities.reshape(len(probabilities), -1)
     different, structures, winning = 0, 0, np.zeros(len(flat), dtype=bool)
     for start in range(0, len(stored), BLOCK_VOXELS):

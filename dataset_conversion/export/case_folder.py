@@ -44,17 +44,22 @@ def require_free(folder: Path, known: ExportRecord | None, formats: Iterable[For
                 f"case '{folder.name}': {foreign} exists, and no {FILE_NAME} beside it says that an export wrote it; "
                 "it is never replaced: choose another -o, or move it away"
             )
+    asked = tuple(formats)
     if overwrite:
-        asked = tuple(formats)
         for kind in _changed(folder, _recorded(folder)):
             if kind not in asked:
                 raise ChordomaError(
-                    f"case '{folder.name}': {folder / kind.file_name} was changed since it was exported and would be "
-                    f"lost; move it away, or add --format {kind.value}"
+                    f"case '{folder.name}': {folder / kind.file_name} was changed since it was exported; "
+                    f"move it away, or add --format {kind.value} to replace it as well"
                 )
         return
     for kind in Format:
         path = folder / kind.file_name
+        if known is not None and kind not in asked and kind in _changed(folder, known):
+            raise ChordomaError(
+                f"case '{folder.name}': {path} was changed since it was exported, and a folder holds one prediction; "
+                "move it away, or choose another -o"
+            )
         if path.exists() and (known is None or not known.intact(folder, [kind])):
             raise ChordomaError(
                 f"case '{folder.name}': {path} exists, from another prediction, with other options or changed "

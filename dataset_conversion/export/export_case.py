@@ -76,6 +76,11 @@ def export_case(job: ExportJob) -> Exported:
     case, options = job.prediction.case, job.options
     what, folder = f"case '{case}'", job.out / case
     record = read_record(job.record)
+    if record.case != case:
+        raise ChordomaError(
+            f"{what}: {job.record} is the conversion record of another case, '{record.case}'; give the conversion "
+            "whose images were predicted, or convert this case again"
+        )
     _require_dicom(record, job)
     require_image(job.prediction, record)
     digests = job.prediction.sha256(options.labels)
@@ -86,9 +91,9 @@ def export_case(job: ExportJob) -> Exported:
     if known is not None and known.failed and Format.RTSTRUCT in options.formats and not job.force:
         kept.discard(Format.RTSTRUCT)
     formats = [kind for kind in options.formats if kind not in kept]
+    require_free(folder, known, options.formats, job.overwrite)
     if known is not None and not formats:
         return Exported(known, True)
-    require_free(folder, known, options.formats, job.overwrite)
     ct = find_original(record, job.ct) if job.ct is not None and any(kind.is_dicom for kind in formats) else None
     if ct is not None and job.ct is not None:
         require_elsewhere(folder, ct, job.ct.folder / case, what)
@@ -132,6 +137,7 @@ def export_case(job: ExportJob) -> Exported:
             written_sha256=written,
             lost=tuple(structure.name for structure in scan.lost),
             undrawn=contoured.undrawn,
+            grid_volumes_cm3=scan.grid_volumes_cm3,
         )
         put_in_place(aside, folder, made)
     return Exported(made, False)

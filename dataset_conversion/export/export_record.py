@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ class ContourCounts:
 class ExportRecord:
     """See the module.
 
-    `fingerprint` stands for inputs, options and code, `made` is the date that the DICOM objects carry.
-    `written_sha256` holds the files by format. `proof` is that of the RTSTRUCT, empty if none was written; SEG and
-    label map are exact or not written. `failed` names structures below the least Dice that were exported all the same.
-    Structures that were not predicted are `absent`, those predicted without a voxel on the CT's grid `lost`, and those
-    whose contours are all below a tenth of a pixel, so that the RTSTRUCT lacks them, `undrawn`.
+    `volumes_cm3` are those of the label map on the scan's grid, `grid_volumes_cm3` those of the predicted one on the
+    models' grid, empty in records of versions that did not keep them. `fingerprint` stands for inputs, options and
+    code, `made` is the date that the DICOM objects carry. `written_sha256` holds the files by format. `proof` is that
+    of the RTSTRUCT, empty if none was written; SEG and label map are exact or not written. `failed` names structures
+    below the least Dice that were exported all the same. Structures that were not predicted are `absent`, those
+    predicted without a voxel on the CT's grid `lost`, and those whose contours are all below a tenth of a pixel, so
+    that the RTSTRUCT lacks them, `undrawn`.
     """
 
     case: str
@@ -55,6 +57,17 @@ class ExportRecord:
     written_sha256: Mapping[str, str]
     lost: tuple[str, ...] = ()
     undrawn: tuple[str, ...] = ()
+    grid_volumes_cm3: Mapping[str, float] = field(default_factory=dict)
+
+    def change(self, name: str) -> float | None:
+        """By which fraction a structure's volume on the scan differs from that on the models' grid, where known."""
+        on_grid = self.grid_volumes_cm3.get(name)
+        return self.volumes_cm3[name] / on_grid - 1 if on_grid else None
+
+    @property
+    def exact(self) -> tuple[Format, ...]:
+        """Formats that were written and came back voxel for voxel."""
+        return tuple(kind for kind in Format if kind is not Format.RTSTRUCT and kind.value in self.written_sha256)
 
     def intact(self, folder: Path, formats: Iterable[Format]) -> bool:
         """Whether the files of these formats lie in `folder` as they were written."""
@@ -79,7 +92,9 @@ def record_to_json(record: ExportRecord) -> dict[str, Any]:
         "holes": record.holes.value,
         "tolerance_mm": record.tolerance_mm,
         "prediction_sha256": dict(record.prediction_sha256),
+        "grid_volumes_cm3": dict(record.grid_volumes_cm3),
         "volumes_cm3": dict(record.volumes_cm3),
+        "volume_change": {name: record.change(name) for name in record.volumes_cm3 if name in record.grid_volumes_cm3},
         "absent": list(record.absent),
         "lost": list(record.lost),
         "undrawn": list(record.undrawn),
@@ -120,4 +135,5 @@ def record_from_json(content: Mapping[str, Any]) -> ExportRecord:
         written_sha256=content["written_sha256"],
         lost=tuple(content.get("lost", ())),
         undrawn=tuple(content.get("undrawn", ())),
+        grid_volumes_cm3=content.get("grid_volumes_cm3", {}),
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from nnunet_chordoma import console
+
 TOLERANCE_MM = 0.1
 LARGEST_TOLERANCE_MM = 1.0
 
@@ -52,6 +54,20 @@ class ExportOptions:
     holes: Holes = Holes.KEYHOLE
     tolerance_mm: float = TOLERANCE_MM
     remark: str = ""
+
+
+def chosen_options(
+    formats: Sequence[Format] | None, labels: bool, holes: Holes | None, tolerance_mm: float | None
+) -> ExportOptions:
+    """Options as they were given, None for those that were not; warns of one about contours that no format has."""
+    chosen = chosen_formats(formats)
+    given = [name for name, value in (("--holes", holes), ("--tolerance-mm", tolerance_mm)) if value is not None]
+    if given and Format.RTSTRUCT not in chosen:
+        console.warn(
+            f"{' and '.join(given)}: no effect without --format {Format.RTSTRUCT.value}, the only one with contours"
+        )
+    tolerance_mm = TOLERANCE_MM if tolerance_mm is None else tolerance_mm
+    return ExportOptions(chosen, labels, holes or Holes.KEYHOLE, tolerance_mm)
 
 
 @dataclass(frozen=True)

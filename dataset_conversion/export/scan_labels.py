@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -51,13 +51,15 @@ class SliceFields:
 class ScanPrediction:
     """A prediction on the scan's grid.
 
-    `probabilities` (label, z, y, x) lie on the dataset's grid, if they decide. `predicted` are the labels there.
+    `probabilities` (label, z, y, x) lie on the dataset's grid, if they decide. `predicted` are the labels there, and
+    `grid_volumes_cm3` the volumes of structures in the stored label map, which gate, scores and reports speak of.
     """
 
     labels: Image
     chain: TransformChain
     probabilities: NDArray[np.float32] | None
     predicted: frozenset[int] = frozenset()
+    grid_volumes_cm3: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lost(self) -> list[DicomStructure]:
@@ -158,9 +160,10 @@ def on_scan(prediction: Prediction, chain: TransformChain, labels: bool) -> Scan
     Raises ChordomaError, naming the case, if it lies on another grid than the case of the conversion, its files are
     damaged, or its probabilities make another label map than the one beside them.
     """
+    stored = read_label_map(prediction.label_map)
+    _require_grid(prediction, stored.geometry, chain)
+    on_grid = _volumes_cm3(stored)
     if labels:
-        stored = read_label_map(prediction.label_map)
-        _require_grid(prediction, stored.geometry, chain)
         greatest = int(stored.array.max(initial=0))
         if greatest >= len(CHORDOMA):
             raise ChordomaError(
@@ -169,17 +172,23 @@ def on_scan(prediction: Prediction, chain: TransformChain, labels: bool) -> Scan
             )
         nearest = chain.labels_to_source(Image(stored.array.astype(np.uint8), stored.geometry))
         predicted = frozenset(int(label) for label in np.unique(stored.array))
-        return ScanPrediction(nearest, chain, None, predicted)
+        return ScanPrediction(nearest, chain, None, predicted, on_grid)
     maps = prediction.maps()
-    _require_grid(prediction, maps.geometry(), chain)
     probabilities = maps.read(CHORDOMA)
-    predicted = require_agreement(prediction, probabilities)
+    predicted = require_agreement(prediction, stored, probabilities)
     back = np.zeros(chain.source.shape_zyx, dtype=np.uint8)
     box = field_of_view(chain)
     if box is not None:
         seen = replace(chain, source=part_of(chain.source, box))
         back[box.z, box.y, box.x] = seen.label_map_from_probabilities(probabilities).array
-    return ScanPrediction(Image(back, chain.source), chain, probabilities, predicted)
+    return ScanPrediction(Image(back, chain.source), chain, probabilities, predicted, on_grid)
+
+
+def _volumes_cm3(labels: Image) -> dict[str, float]:
+    """Of the structures that a label map holds."""
+    counts = np.bincount(labels.array.ravel(), minlength=len(CHORDOMA))
+    voxel_cm3 = labels.geometry.voxel_volume_cm3
+    return {s.name: int(counts[s.value]) * voxel_cm3 for s in STRUCTURES if counts[s.value]}
 
 
 def field_of_view(chain: TransformChain) -> Box | None:

@@ -24,14 +24,6 @@ class Selection:
     left_out: Groups = ()
 
 
-def splits_beside(references: Path, given: Path | None) -> Path | None:
-    """The splits file that was given, else the one of the dataset that the reference folder belongs to, if any."""
-    if given is not None:
-        return given
-    beside = references.absolute().parent / SPLITS_FILE
-    return beside if beside.is_file() else None
-
-
 def select(cases: Sequence[str], splits: Path | None, split: str | None, listed: bool = False) -> Selection:
     """The cases of `split`; by default of `test`, or all but the outliers where none is a test case.
 

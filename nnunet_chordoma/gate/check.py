@@ -107,6 +107,8 @@ def _hashes(inputs: CaseInputs) -> tuple[tuple[str, str], ...]:
     found = {role: sha256(path) for role, path in files.items()}
     if inputs.disagreement is not None:
         found["disagreement"] = hashlib.sha256(repr(sorted(inputs.disagreement.items())).encode()).hexdigest()
+    if inputs.models is not None:
+        found["models"] = hashlib.sha256(repr(inputs.models.to_json()).encode()).hexdigest()
     return tuple(found.items())
 
 

@@ -16,6 +16,7 @@ from nnunet_chordoma.gate.intervals import Scale, prediction_bounds, spread
 from nnunet_chordoma.gate.judge import judge
 from nnunet_chordoma.gate.measures import DISAGREEMENT, Measure, measures_of
 from nnunet_chordoma.gate.measuring import Measured, measure_case
+from nnunet_chordoma.gate.models import distinct
 from nnunet_chordoma.gate.ranges import HeldOut, Qa, Range
 from nnunet_chordoma.gate.scan_record import REFERENCE
 from nnunet_chordoma.geometry import Geometry
@@ -58,7 +59,8 @@ def fit_dataset(
     inputs = find_inputs(dataset, label_maps, {case: each for case, each in rows.items() if case in predicted})
     grid = common_grid(inputs, None, f"the dataset {dataset}")
     measured = console.parallel(measure_case, [(each, scheme) for each in inputs], workers, "measuring")
-    return fit_ranges(measured, scheme, grid, len(predicted), look_rate, stop_rate)
+    qa = fit_ranges(measured, scheme, grid, len(predicted), look_rate, stop_rate)
+    return replace(qa, models=distinct(each.models for each in inputs))
 
 
 def fit_ranges(

@@ -10,6 +10,7 @@ from nnunet_chordoma.cases import existing_folder
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import sha256
 from nnunet_chordoma.gate.disagreement import CaseRows
+from nnunet_chordoma.gate.models import Models, models_of
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import read_geometry
 from nnunet_chordoma.layout import FILE_ENDING
@@ -21,13 +22,17 @@ RECORDS = "conversion"
 
 @dataclass(frozen=True)
 class CaseInputs:
-    """The files of one case, all on the dataset's grid, and its rows of the table of disagreement, if there are any."""
+    """The files of one case, all on the dataset's grid, and its rows of the table of disagreement, if there are any.
+
+    `models` made the label map; None for a reference, and where nothing beside it tells.
+    """
 
     case: str
     image: Path
     label_map: Path
     record: Path
     disagreement: CaseRows | None = None
+    models: Models | None = None
 
 
 def find_inputs(
@@ -40,7 +45,7 @@ def find_inputs(
     """
     existing_folder(dataset, "dataset")
     found = tuple(
-        CaseInputs(case, _image(dataset, case), path, _record(dataset, case), disagreements.get(case))
+        CaseInputs(case, _image(dataset, case), path, _record(dataset, case), disagreements.get(case), models_of(path))
         for case, path in label_maps.items()
     )
     for each in found:

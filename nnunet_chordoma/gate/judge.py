@@ -8,15 +8,19 @@ from nnunet_chordoma.gate.disagreement import FILE_NAME
 from nnunet_chordoma.gate.intervals import percentile
 from nnunet_chordoma.gate.measures import DISAGREEMENT, Measure, measures_of, structure_title
 from nnunet_chordoma.gate.measuring import Measured
+from nnunet_chordoma.gate.models import difference
 from nnunet_chordoma.gate.ranges import Qa, Range
 from nnunet_chordoma.gate.scan_record import REFERENCE
 from nnunet_chordoma.verdicts import Check, Level
+
+MODELS = "models"
 
 
 def judge(measured: Measured, qa: Qa) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """All checks of a case, and those that could not be made with the reason.
 
-    What somebody took out of the inputs (a range of qa.json, rows of the table of disagreement) is a LOOK.
+    Predictions of other models than those of the ranges are a LOOK, and so is what somebody took out of the inputs (a
+    range of qa.json, rows of the table of disagreement).
     """
     checks, unjudged = [_method(measured, qa), _orientation(measured)], []
     for name, measure in measures_of(qa.scheme).items():
@@ -40,7 +44,8 @@ def judge(measured: Measured, qa: Qa) -> tuple[tuple[Check, ...], tuple[str, ...
                 checks.append(_unknown(measure, f"no value of '{structure}' in {FILE_NAME}"))
         else:
             unjudged.append(f"{measure.title}: cannot be measured in this case")
-    return (*checks, *_not_compared(measured, qa)), tuple(unjudged)
+    compared, unknown = _models(measured, qa)
+    return (*checks, *_not_compared(measured, qa), *compared), (*unjudged, *unknown)
 
 
 def _against_range(measure: Measure, value: float, training: Range) -> Check:
@@ -107,6 +112,20 @@ def _not_compared(measured: Measured, qa: Qa) -> Iterator[Check]:
             Level.LOOK,
             f"agreement of models unknown: no row in {FILE_NAME} (chordoma-ensemble predict --disagreement)",
         )
+
+
+def _models(measured: Measured, qa: Qa) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    """Whether the models are those of the ranges, or why nobody knows. Ranges of references alone are of no models."""
+    if not qa.predicted:
+        return (), ()
+    if measured.models is None:
+        return (), (f"{MODELS}: no record beside the prediction says which made it",)
+    if not qa.models:
+        return (), (f"{MODELS}: qa.json does not say whose predictions its ranges are of; {measured.models}",)
+    other = difference(qa.models, measured.models)
+    if other is None:
+        return (Check("models/same", MODELS, Level.PASS, f"{measured.models}, as the ranges"),), ()
+    return (Check("models/same", MODELS, Level.LOOK, f"other models: {other}"),), ()
 
 
 def number(value: float) -> str:

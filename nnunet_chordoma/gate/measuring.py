@@ -13,6 +13,7 @@ from nnunet_chordoma.gate.inputs import CaseInputs
 from nnunet_chordoma.gate.intensity import measure_intensities
 from nnunet_chordoma.gate.label_map import measure_label_map
 from nnunet_chordoma.gate.measures import measures_of
+from nnunet_chordoma.gate.models import Models
 from nnunet_chordoma.gate.scan_record import read_scan_record
 from nnunet_chordoma.images import read_image, read_label_map
 from nnunet_chordoma.labels import LabelScheme
@@ -21,7 +22,8 @@ from nnunet_chordoma.labels import LabelScheme
 @dataclass(frozen=True)
 class Measured:
     """One case: `values` by the name of their measure, those that could be measured; method of its alignment and why
-    a registration was rejected; what is doubtful about its orientation; whether models were compared.
+    a registration was rejected; what is doubtful about its orientation; whether models were compared, and which made
+    the label map, if that is known.
     """
 
     case: str
@@ -30,6 +32,7 @@ class Measured:
     rejected: str | None
     orientation: str
     compared: bool
+    models: Models | None = None
 
 
 def measure_case(inputs: CaseInputs, scheme: LabelScheme) -> Measured:
@@ -62,4 +65,5 @@ def measure_case(inputs: CaseInputs, scheme: LabelScheme) -> Measured:
         record.rejected,
         record.orientation,
         inputs.disagreement is not None,
+        inputs.models,
     )

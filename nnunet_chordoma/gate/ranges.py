@@ -11,6 +11,7 @@ from typing import Any
 from nnunet_chordoma.errors import ChordomaError
 from nnunet_chordoma.files import read_document, write_document
 from nnunet_chordoma.gate.intervals import Bounds
+from nnunet_chordoma.gate.models import Models
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.labels import LabelScheme
 
@@ -45,7 +46,8 @@ class Qa:
 
     `look_rate` and `stop_rate` are the shares of normal cases that may at most be flagged. `cases` counts training
     cases, `predicted` those of them that entered with a prediction. `present` says how many have a structure,
-    `methods` by which their alignments came about. `omitted` are measures without a range, and why.
+    `methods` by which their alignments came about. `omitted` are measures without a range, and why. `models` are those
+    that made the predictions, as far as records beside these tell: usually one entry.
     """
 
     scheme: LabelScheme
@@ -59,6 +61,7 @@ class Qa:
     present: Mapping[str, int]
     methods: Mapping[str, int]
     held_out: HeldOut
+    models: tuple[Models, ...] = ()
 
 
 def write_qa(path: Path, qa: Qa, titles: Mapping[str, str]) -> None:
@@ -67,6 +70,7 @@ def write_qa(path: Path, qa: Qa, titles: Mapping[str, str]) -> None:
         "grid": qa.grid.to_json(),
         "cases": qa.cases,
         "predicted": qa.predicted,
+        "models": [each.to_json() for each in qa.models],
         "look_rate": qa.look_rate,
         "stop_rate": qa.stop_rate,
         "ranges": {name: {"title": titles[name], **_range_json(each)} for name, each in qa.ranges.items()},
@@ -99,6 +103,7 @@ def read_qa(path: Path) -> Qa:
             {str(name): int(count) for name, count in content["present"].items()},
             {str(name): int(count) for name, count in content["alignment_methods"].items()},
             HeldOut(content["held_out"]["look"], content["held_out"]["stop"]),
+            tuple(Models.from_json(each) for each in content.get("models", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ChordomaError(f"{path}: damaged ({error!r}); restore it or run chordoma-gate fit again") from None

@@ -56,6 +56,10 @@ def print_fit(qa: Qa) -> None:
         f"{counts[0]} to {counts[-1]} values each), {len(qa.omitted)} measures without a range",
         soft_wrap=True,
     )
+    for models in qa.models:
+        shown.print(f"predictions of {models}", soft_wrap=True, markup=False)
+    if qa.predicted and not qa.models:
+        shown.print("no record beside the predictions says which models made them", soft_wrap=True)
     held_out = qa.held_out
     shown.print(
         f"each case against the ranges of the others: {len(held_out.look)} look, {len(held_out.stop)} stop, "

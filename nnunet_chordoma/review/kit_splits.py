@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.layout import SPLITS_FILE, read_splits
+from nnunet_chordoma.layout import SPLITS_FILE, read_splits, splits_beside
 
 DEFAULT_SPLIT = "test"
 SPLITS = ("train", "val", "test", "outlier")
@@ -51,11 +51,12 @@ def find_pool(reference: Path, splits: Path | None, split: str | None, named: bo
         return Pool(NAMED)
     if split is not None and split not in SPLITS:
         raise ChordomaError(f"--split {split}: expected one of {', '.join(SPLITS)}")
-    beside = reference.absolute().parent / SPLITS_FILE
-    file = splits if splits is not None else beside if beside.is_file() else None
+    file = splits or splits_beside(reference)
     if file is None:
         if split is not None:
-            raise ChordomaError(f"--split {split}: no {beside}; name the file that tells splits with --splits")
+            raise ChordomaError(
+                f"--split {split}: no {SPLITS_FILE} beside {reference}; name the file that tells splits with --splits"
+            )
         return Pool(ALL)
     by_split = dict(read_splits(file).items())
     if splits is None and split is None and not (by_split["test"] or by_split["outlier"]):

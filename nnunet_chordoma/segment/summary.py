@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
+from nnunet_chordoma import __version__
 from nnunet_chordoma.dataset_conversion.export.export_record import FILE_NAME as EXPORT_RECORD
 from nnunet_chordoma.dataset_conversion.export.identity import DRAFT
 from nnunet_chordoma.dataset_conversion.export.options import Format
 from nnunet_chordoma.dataset_conversion.summary import alignment_in_words, overlap_in_words
+from nnunet_chordoma.dataset_conversion.text_tables import MISSING
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_document, write_document, write_text
+from nnunet_chordoma.files import read_document, sha256, write_document, write_text
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.segment.patient import Patient, State, StepTime
 from nnunet_chordoma.segment.request import Prepared, SegmentRequest
@@ -18,6 +21,14 @@ from nnunet_chordoma.verdicts import counted_checks
 
 SCHEMA, VERSION = "chordoma-segment", 1
 FILE_NAME, PAGE = "summary.json", "summary.md"
+
+DIGITS = 12
+"""Of a SHA-256, enough to tell files apart."""
+
+GRIDS = (
+    "Check, scores and reports speak of volumes on the models' grid; what was exported lies on the CT. "
+    "Smooth surfaces make small and thin structures smaller there (EXPORT.md)."
+)
 
 NOT_JUDGED = "not checked (no --qa)"
 
@@ -30,6 +41,7 @@ def write_summary(patient: Patient, request: SegmentRequest, prepared: Prepared)
         "state": patient.state.value,
         "reason": patient.reason,
         "formats": [kind.value for kind in request.export.formats],
+        "grid_volumes_cm3": {} if exported is None else dict(exported.grid_volumes_cm3),
         "volumes_cm3": {} if exported is None else dict(exported.volumes_cm3),
         "absent": [] if exported is None else list(exported.absent),
         "lost": [] if exported is None else list(exported.lost),
@@ -44,6 +56,8 @@ def write_summary(patient: Patient, request: SegmentRequest, prepared: Prepared)
         "left_aside": [] if record is None else list(record.ignored),
         "dataset": prepared.frame.home.resolve().name,
         "weights": dict(prepared.weights.items()),
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "inputs": dict(_identities(patient, request)),
         "steps": {name: {"seconds": round(t.seconds, 3), "kept": t.kept} for name, t in patient.times.items()},
     }
     write_document(patient.places.final / FILE_NAME, SCHEMA, VERSION, CHORDOMA, content)
@@ -100,8 +114,10 @@ def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iter
         yield f"* Overlap of bone before and after (Dice): {overlap_in_words(alignment)}"
         yield from (f"* Warning: {text}" for text in patient.record.warnings)
         yield from (f"* Left aside: {text}" for text in patient.record.ignored)
+    yield from (f"* {what}: {identity}" for what, identity in _identities(patient, request))
     yield f"* Dataset: {prepared.frame.home.resolve().name}"
     yield f"* Models: {', '.join(f'{name} {weight:.4g}' for name, weight in prepared.weights.items() if weight > 0)}"
+    yield f"* Written {datetime.now().astimezone():%Y-%m-%d %H:%M} by nnunet-chordoma {__version__}"
     yield ""
     yield "| step | seconds | |"
     yield "|---|---|---|"
@@ -109,26 +125,59 @@ def _page(patient: Patient, request: SegmentRequest, prepared: Prepared) -> Iter
         yield f"| {name} | {time.seconds:.1f} | {'earlier run, kept' if time.kept else ''} |"
 
 
+def _identities(patient: Patient, request: SegmentRequest) -> Iterator[tuple[str, str]]:
+    """What tells one CT, qa.json and weights.json from another."""
+    if patient.record is not None:
+        series = patient.record.identifiers.get("series")
+        digests = patient.record.input_sha256.get("image", ())
+        if series is not None:
+            said = f"of SHA-256 {series[:DIGITS]}" if patient.record.pseudonymised else series
+            yield "CT", f"SeriesInstanceUID {said}, {len(digests)} file(s)"
+        else:
+            yield "CT", f"{patient.ct.name}, SHA-256 {digests[0][:DIGITS] if digests else 'unknown'}"
+    files = {"Ranges of the check": request.qa, "Weights": Path(request.weights)}
+    for what, path in files.items():
+        if path is not None and path.is_file():
+            yield what, f"{path.name}, SHA-256 {sha256(path)[:DIGITS]}"
+
+
 def _structures(patient: Patient) -> Iterator[str]:
-    if patient.exported is None:
+    exported = patient.exported
+    if exported is None:
         return
-    proof = {each.name: each for each in patient.exported.proof}
-    yield "| structure | volume (cm³) | within contours (cm³) | drift | Dice of both |"
-    yield "|---|---|---|---|---|"
-    for name, volume_cm3 in patient.exported.volumes_cm3.items():
-        each = proof.get(name)
-        read = "| - | - | -" if each is None else f"| {each.written_cm3:.2f} | {each.drift:+.2%} | {each.dice:.4f}"
-        yield f"| {name} | {volume_cm3:.2f} {read} |"
+    proof = {each.name: each for each in exported.proof}
+    columns = ["structure", "models' grid (cm³)", "on the CT (cm³)", "change"]
+    columns += ["within contours (cm³)", "drift", "Dice of both"] if proof else []
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for name, volume_cm3 in exported.volumes_cm3.items():
+        on_grid, change, each = exported.grid_volumes_cm3.get(name), exported.change(name), proof.get(name)
+        cells = [
+            name,
+            MISSING if on_grid is None else f"{on_grid:.2f}",
+            f"{volume_cm3:.2f}",
+            MISSING if change is None else f"{change:+.1%}",
+        ]
+        if proof:
+            cells += (
+                [MISSING] * 3 if each is None else [f"{each.written_cm3:.2f}", f"{each.drift:+.2%}", f"{each.dice:.4f}"]
+            )
+        yield f"| {' | '.join(cells)} |"
     yield ""
+    yield GRIDS
+    yield ""
+    if exported.exact:
+        yield f"Read back voxel for voxel: {', '.join(f'`{kind.file_name}`' for kind in exported.exact)}."
+        yield ""
     missing = {
-        "Absent": patient.exported.absent,
-        "Predicted, but without a voxel on the CT": patient.exported.lost,
-        "Predicted, but too small to be drawn": patient.exported.undrawn,
+        "Absent": exported.absent,
+        "Predicted, but without a voxel on the CT": exported.lost,
+        "Predicted, but too small to be drawn": exported.undrawn,
     }
     for what, names in missing.items():
         if names:
             yield f"{what}: {', '.join(names)}."
             yield ""
-    if patient.exported.failed:
-        yield f"Contours differ from the label map, exported by --force: {', '.join(patient.exported.failed)}."
+    if exported.failed:
+        yield f"Contours differ from the label map, exported by --force: {', '.join(exported.failed)}."
         yield ""

@@ -12,10 +12,14 @@ from nnunet_chordoma.dataset_conversion.text_tables import MISSING, line, new_ta
 from nnunet_chordoma.segment.patient import Patient, State
 from nnunet_chordoma.verdicts import one_line
 
+EXACT = "exact"
+"""In place of a Dice: no contours were written, and voxels came back as they were."""
+
 
 def print_patients(patients: Sequence[Patient], out: Path) -> None:
     """One row per patient on stdout, then verdicts and reasons."""
-    shown = new_table(None, "case", "state", "check", "GTV (cm³)", "least Dice", "models (s)", "all else (s)")
+    dice = f"least Dice\n(> {JUDGED_CM3:g} cm³)"
+    shown = new_table(None, "case", "state", "check", "GTV (cm³)", dice, "models (s)", "all else (s)")
     for patient in patients:
         shown.add_row(*map(plain, _row(patient)))
     to = stdout()
@@ -42,7 +46,7 @@ def _row(patient: Patient) -> tuple[str, ...]:
         patient.state.value,
         MISSING if verdict is None else verdict.level.value,
         MISSING if gtv is None else f"{gtv:.1f}",
-        f"{min(dice):.4f}" if dice else MISSING,
+        f"{min(dice):.4f}" if dice else EXACT if exported is not None and not exported.proof else MISSING,
         f"{model_s:.1f}",
         f"{other_s:.1f}",
     )

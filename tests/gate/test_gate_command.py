@@ -7,7 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from nnunet_chordoma import console
 from nnunet_chordoma.files import read_json, sha256, write_json
+from nnunet_chordoma.gate.cli import app
 from nnunet_chordoma.geometry import Geometry
 from nnunet_chordoma.images import Image, write_image
 from nnunet_chordoma.labels import CHORDOMA
@@ -59,7 +61,8 @@ def test_a_sound_case_passes(cohort, capsys):
     assert cohort.check() == 0
     verdict = read_verdict(cohort.verdicts / "new_patient.json")
     assert verdict.level is Level.PASS, one_line(verdict)
-    assert verdict.unjudged == ()
+    # Nothing beside these predictions says which models made them.
+    assert [text.split(":")[0] for text in verdict.unjudged] == ["models"]
     assert "new_patient  PASS" in capsys.readouterr().out
     with (cohort.verdicts / "verdicts.csv").open() as stream:
         rows = {row["name"]: row for row in csv.DictReader(stream)}
@@ -367,3 +370,11 @@ def test_what_cannot_be_fitted(cohort, command, capsys):
     (cohort.dataset / "labelsTr" / "train_00.nii.gz").unlink()
     assert "references: 1 case(s) missing" in refused(cohort.dataset, "-o", new)
     assert not new.exists()
+
+
+def test_the_help_ends_like_that_of_the_other_programs(capsys):
+    with pytest.raises(SystemExit) as end:
+        console.run(app, arguments=["--help"])
+    assert end.value.code == 0
+    assert "Research use only." in (said := capsys.readouterr().out)
+    assert "--debug" in said

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 
+from nnunet_chordoma import __version__
 from nnunet_chordoma.dataset_conversion.scan.convert_scan import convert_scan
-from nnunet_chordoma.files import only_writer
+from nnunet_chordoma.files import only_writer, sha256
 from nnunet_chordoma.gate.fit import fit_dataset
 from nnunet_chordoma.gate.measures import measures_of
-from nnunet_chordoma.gate.ranges import write_qa
+from nnunet_chordoma.gate.models import Models
+from nnunet_chordoma.gate.ranges import read_qa, write_qa
 from nnunet_chordoma.images import read_geometry, read_label_map
 from nnunet_chordoma.labels import CHORDOMA
 from nnunet_chordoma.segment import loaded_models, steps
@@ -101,11 +106,49 @@ def test_the_page_shows_the_proof(finished):
     summary = json.loads((finished.out / "supine/summary.json").read_text())
     page = (finished.out / "supine/summary.md").read_text()
     (gtv,) = [each for each in summary["proof"] if each["name"] == "gtv"]
+    predicted = read_label_map(finished.out / "_work/supine/ensemble/supine.nii.gz").array
+    on_grid = int((predicted == CHORDOMA.value("gtv")).sum()) * 0.008
     cells = (
-        *("gtv", f"{gtv['volume_cm3']:.2f}", f"{gtv['written_cm3']:.2f}"),
+        *("gtv", f"{on_grid:.2f}", f"{gtv['volume_cm3']:.2f}", f"{gtv['volume_cm3'] / on_grid - 1:+.1%}"),
+        f"{gtv['written_cm3']:.2f}",
         *(f"{gtv['written_cm3'] / gtv['volume_cm3'] - 1:+.2%}", f"{gtv['dice']:.4f}"),
     )
     assert f"| {' | '.join(cells)} |" in page.splitlines()
+
+
+def test_the_page_says_what_it_is_of(finished, world, patients):
+    page = (finished.out / "supine/summary.md").read_text()
+    slices = sorted((patients.folder / "supine").glob("*.dcm"))
+    series = hashlib.sha256(dcmread(slices[0]).SeriesInstanceUID.encode()).hexdigest()
+    assert f"* CT: SeriesInstanceUID of SHA-256 {series[:12]}, {len(slices)} file(s)" in page.splitlines()
+    assert f"* Weights: weights.json, SHA-256 {sha256(world.weights)[:12]}" in page.splitlines()
+    assert re.search(
+        rf"^\* Written 20\d\d-\d\d-\d\d \d\d:\d\d by nnunet-chordoma {re.escape(__version__)}$", page, re.M
+    )
+    alignment = json.loads((finished.out / "supine/summary.json").read_text())["alignment"]
+    assert f"bone {alignment['shift_mm']:.1f} mm {alignment['rotation_deg']:.1f}°" in page
+
+
+def test_without_contours_nothing_is_left_blank(segment, patients, again):
+    result = segment(patients.folder / "supine", "-o", again, "--format", "seg", "--format", "nifti")
+    assert result.status == 0, result.err
+    page = (again / "supine/summary.md").read_text()
+    assert "Read back voxel for voxel: `seg.dcm`, `labels.nii.gz`." in page.splitlines()
+    assert "| - |" not in page
+    assert "Dice of both" not in page
+    (row,) = [line for line in result.out.splitlines() if line.split()[:1] == ["supine"]]
+    assert "exact" in row.split()
+
+
+def test_ranges_of_other_models_are_looked_at(segment, patients, qa_of, again):
+    """The ranges are of predictions of an ensemble with other weights than the one that runs."""
+    path = qa_of({"one": 0.9, "two": 0.1})
+    segment(patients.folder / "supine", "-o", again, "--qa", path, "--despite-stop")
+    findings = json.loads((again / "supine/summary.json").read_text())["flagged"]
+    (said,) = [finding for finding in findings if finding.startswith("other models")]
+    assert "predicted by ensemble (mean) of one 0.5, two 0.5" in said
+    assert "ranges of ensemble (mean) of one 0.9, two 0.1" in said
+    assert f"* Ranges of the check: qa.json, SHA-256 {sha256(path)[:12]}" in (again / "supine/summary.md").read_text()
 
 
 def test_models_without_weight_are_not_run(finished, world):
@@ -180,6 +223,19 @@ def qa(world, tmp_path_factory):
     fitted = fit_dataset(world.dataset, None, 1)
     write_qa(path, fitted, {name: measure.title for name, measure in measures_of(fitted.scheme).items()})
     return path
+
+
+@pytest.fixture
+def qa_of(qa, tmp_path):
+    """Ranges of predictions of an ensemble with these weights."""
+
+    def call(weights):
+        path = tmp_path / "qa.json"
+        fitted = replace(read_qa(qa), predicted=1, models=(Models("mean", weights, {}),))
+        write_qa(path, fitted, {name: measure.title for name, measure in measures_of(fitted.scheme).items()})
+        return path
+
+    return call
 
 
 def test_a_stop_takes_back_what_was_exported_and_can_be_forced(segment, patients, qa, again):

@@ -295,8 +295,8 @@ def test_ties_are_no_difference(tmp_path):
     values = np.zeros((8, 10, 10, 10), dtype=np.float32)
     values[2:4] = 0.5
     labels = np.full((10, 10, 10), 3, dtype=np.uint8)
-    write_image(tmp_path / "a.nii.gz", Image(labels, Geometry((10, 10, 10), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))))
-    assert require_agreement(Prediction("a", tmp_path / "a.nii.gz", None), values) == {2}
+    stored = Image(labels, Geometry((10, 10, 10), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    assert require_agreement(Prediction("a", tmp_path / "a.nii.gz", None), stored, values) == {2}
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -551,3 +551,70 @@ def test_a_volume_that_is_stored_mirrored_keeps_its_sides(convert, make, phantom
     left = phantom.BALLS["gluteus_maximus"][0]
     np.testing.assert_allclose(points[points[:, 0] > 0].mean(axis=0), left.centre, atol=1.0)
     assert (points[:, 0] > 0).sum() > 2 * (points[:, 0] < 0).sum()
+
+
+def test_volumes_on_both_grids_are_told(export, one_prediction, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    result = export(one_prediction)
+    kept = report(tmp_path)
+    predicted = read_image(one_prediction / "HFS.nii.gz").array
+    for name, value in (("gtv", 2), ("gluteus_maximus", 3), ("piriformis", 7)):
+        on_grid = np.count_nonzero(predicted == value) * 0.008
+        assert kept["grid_volumes_cm3"][name] == pytest.approx(on_grid)
+        assert kept["volume_change"][name] == pytest.approx(kept["volumes_cm3"][name] / on_grid - 1)
+        (row,) = [line.split() for line in result.out.splitlines() if line.split()[:2] == ["HFS", name]]
+        assert row[2:5] == [
+            f"{on_grid:.2f}",
+            f"{kept['volumes_cm3'][name]:.2f}",
+            f"{kept['volumes_cm3'][name] / on_grid - 1:+.1%}",
+        ]
+    assert set(kept["grid_volumes_cm3"]) == {"gtv", "gluteus_maximus", "piriformis"}
+
+
+def test_no_word_is_split_however_narrow_the_terminal(export, one_prediction, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    result = export(one_prediction)
+    rows = [line for line in result.out.splitlines() if line.split()[:2] == ["HFS", "gluteus_maximus"]]
+    assert len(rows) == 1
+    assert len(rows[0].split()) == 9
+
+
+def test_without_contours_the_table_says_how_files_came_back(export, one_prediction):
+    result = export(one_prediction, "--format", "seg", "--format", "nifti")
+    assert "came back voxel for voxel: HFS: seg.dcm" in result.out
+    assert "came back voxel for voxel: HFS: labels.nii.gz" in result.out
+    assert "Dice" not in result.out
+    assert " - " not in result.out.replace("DRAFT - not", "")
+
+
+@pytest.mark.parametrize("kind", ["seg", "nifti"])
+def test_nothing_is_called_unchanged_beside_an_edited_structure_set(export, one_prediction, tmp_path, kind):
+    """Whether the format that is asked for has been written before or not."""
+    assert export(one_prediction, "--format", "rtstruct", "--format", "nifti").status == 0
+    edited = tmp_path / "out/HFS/rtstruct.dcm"
+    edited.write_bytes(edited.read_bytes() + b"\0\0")
+    before = contents(edited.parent)
+    for options in ((), ("--overwrite",)):
+        refused = export(one_prediction, "--format", kind, *options)
+        assert refused.status == 1
+        assert f"{edited} was changed since it was exported" in refused.err
+        assert contents(edited.parent) == before
+    edited.unlink()
+    assert export(one_prediction, "--format", kind).status == 0
+
+
+@pytest.mark.parametrize("option", [("--holes", "xor"), ("--tolerance-mm", "0.5")])
+def test_options_of_contours_without_contours_are_warned_of(export, one_prediction, option):
+    said = f"{option[0]}: no effect without --format rtstruct"
+    without = export(one_prediction, "--format", "nifti", *option)
+    assert without.status == 0
+    assert said in without.err
+    assert "no effect" not in export(one_prediction, "--format", "nifti", "--format", "rtstruct", *option).err
+
+
+def test_a_record_of_another_case_is_told(export, one_prediction, cohort, tmp_path):
+    dataset = shutil.copytree(cohort.dataset, tmp_path / "mixed")
+    shutil.copy(dataset / "conversion/HFP.json", dataset / "conversion/HFS.json")
+    refused = export(one_prediction, "--conversion", dataset)
+    assert refused.status == 1
+    assert "HFS.json is the conversion record of another case, 'HFP'" in refused.err

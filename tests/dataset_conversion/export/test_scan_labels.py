@@ -74,3 +74,22 @@ def test_nothing_predicted_has_no_field():
     empty = ScanPrediction(Image(np.zeros(chain.source.shape_zyx, np.uint8), chain.source), chain, None)
     assert list(empty.fields()) == []
     assert empty.present == []
+
+
+@pytest.mark.parametrize("radius_mm", [8.0, 12.0, 20.0])
+def test_smooth_surfaces_cost_a_sphere_what_its_curvature_says(radius_mm):
+    """h^2 / (2 R^2) for voxels of h: the variance of trilinear interpolation, h^2 / 6, moves surfaces inwards."""
+    grid = Geometry((28, 28, 28), (2.0, 2.0, 2.0), (-27.0, -27.0, -27.0))
+    scan_grid = Geometry((64, 64, 64), (0.8, 0.8, 0.8), (-25.2, -25.2, -25.2))
+    z, y, x = np.indices(grid.shape_zyx) * 2.0 - 27.0
+    changes = []
+    for shift in np.random.default_rng(3).uniform(-1, 1, (8, 3)):
+        depth_mm = radius_mm - np.linalg.norm(np.stack([x, y, z], axis=-1) - shift, axis=-1)
+        inside = 1 / (1 + np.exp(-depth_mm / 2))
+        probabilities = np.zeros((len(CHORDOMA), *grid.shape_zyx), dtype=np.float32)
+        probabilities[CHORDOMA.value("body")], probabilities[CHORDOMA.value("gtv")] = 1 - inside, inside
+        rigid = ((0.96, -0.28, 0.0, 0.0), (0.28, 0.96, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+        mapped = TransformChain(scan_grid, grid, rigid).label_map_from_probabilities(probabilities).array
+        volume_mm3 = np.count_nonzero(mapped == CHORDOMA.value("gtv")) * 0.8**3
+        changes.append(volume_mm3 / (4 / 3 * np.pi * radius_mm**3) - 1)
+    assert np.mean(changes) == pytest.approx(-(2.0**2) / (2 * radius_mm**2), rel=0.2, abs=0.001)
