@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nnunet_chordoma.dataset_conversion.case_source import SourceOptions
     from nnunet_chordoma.dataset_conversion.rois.roi_map import RoiMap
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=console.EPILOG)
+app = console.new_app()
 
 LIST_OPTIONS = ("--outliers", "--ct-series", "--rtstruct", "--fix-orientation")
 INCOMPLETE = 3

@@ -9,7 +9,7 @@ import typer
 
 from nnunet_chordoma import console
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=console.EPILOG)
+app = console.new_app()
 
 ScoresFile = Annotated[Path, typer.Argument(metavar="SCORES.CSV", help="What chordoma-eval score wrote.")]
 

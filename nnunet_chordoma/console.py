@@ -27,6 +27,19 @@ FAILED, INTERRUPTED = 1, 130
 CLUSTER_TIMEOUT_S = 10
 
 
+def new_app() -> typer.Typer:
+    """An application without commands yet. Its help is Markdown, so that paragraphs flow."""
+    import typer
+
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        epilog=EPILOG,
+    )
+
+
 def run(app: typer.Typer, list_options: Sequence[str] = (), arguments: Sequence[str] | None = None) -> None:
     """Run a typer application and exit: 0 done, 1 bad input (one line on stderr), 2 wrong usage, 130 interrupted.
 

@@ -11,7 +11,7 @@ import typer
 from nnunet_chordoma import console
 from nnunet_chordoma.dataset_conversion.export.options import ExportOptions, Format, chosen_formats
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = console.new_app()
 
 LIST_OPTIONS = ("-m", "--model", "--ct-series", "--fix-orientation")
 INCOMPLETE = 3

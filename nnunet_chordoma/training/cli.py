@@ -11,7 +11,7 @@ from nnunet_chordoma import console
 from nnunet_chordoma.layout import CONFIGURATION, DEMO_CONFIGURATION, PLANS
 from nnunet_chordoma.training.class_weights import CLASS_WEIGHTS, parse_class_weights
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = console.new_app()
 
 
 @app.command(epilog=console.EPILOG)

@@ -10,7 +10,7 @@ import typer
 
 from nnunet_chordoma import console
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = console.new_app()
 
 
 class Device(str, Enum):

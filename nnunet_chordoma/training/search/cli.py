@@ -10,7 +10,7 @@ import typer
 from nnunet_chordoma import console
 from nnunet_chordoma.layout import CONFIGURATION
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = console.new_app()
 
 
 @app.command(epilog=console.EPILOG)
