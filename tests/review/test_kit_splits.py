@@ -81,7 +81,7 @@ def test_without_held_out_cases_all_are_drawn_from(tmp_path):
 
 def test_a_split_without_a_file_or_without_cases_is_refused(tmp_path):
     with pytest.raises(
-        ChordomaError, match=r"--split outlier: no .*splits_final\.json; name the file .* with --splits"
+        ChordomaError, match=r"--split outlier: no splits_final\.json beside .*labelsTs; name the file .* with --splits"
     ):
         find_pool(tmp_path / "labelsTs", None, "outlier", False)
     write_splits(tmp_path / "splits_final.json", Splits(("a",), ("b",), (), ("c",)))
