@@ -1,4 +1,4 @@
-"""Which image a prediction was made from, as far as the records beside it tell."""
+"""The records beside predictions: what they say of a case, such as the image that it was predicted from."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ RECORDS: Mapping[str, str] = {
 IMAGES = "images_sha256"
 
 
+def record_entry(path: Path, case: str) -> Mapping[str, Any] | None:
+    """What one of the `RECORDS` says of a case; None if it is missing, something else, or says nothing of it."""
+    content: Any = read_json(path) if path.is_file() else None
+    if not isinstance(content, dict) or content.get("schema") != RECORDS[path.name]:
+        return None
+    cases = content.get("cases")
+    entry = cases.get(case) if isinstance(cases, dict) else None
+    return entry if isinstance(entry, dict) else None
+
+
 def images_behind(folder: Path, case: str) -> tuple[str, ...]:
     """SHA-256 of the image files, in channel order, that the label map of a case in `folder` was predicted from.
 
@@ -25,14 +35,9 @@ def images_behind(folder: Path, case: str) -> tuple[str, ...]:
     damaged, and for two that say different things.
     """
     said: dict[tuple[str, ...], Path] = {}
-    for name, schema in RECORDS.items():
+    for name in RECORDS:
         path = folder / name
-        content: Any = read_json(path) if path.is_file() else None
-        if not isinstance(content, dict) or content.get("schema") != schema:
-            continue
-        cases = content.get("cases")
-        entry = cases.get(case) if isinstance(cases, dict) else None
-        images = entry.get(IMAGES) if isinstance(entry, dict) else None
+        images = (record_entry(path, case) or {}).get(IMAGES)
         if not images:
             continue
         if not isinstance(images, list) or not all(isinstance(digest, str) for digest in images):

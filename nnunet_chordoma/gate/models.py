@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_chordoma.errors import ChordomaError
-from nnunet_chordoma.files import read_json, sha256
+from nnunet_chordoma.files import sha256
 from nnunet_chordoma.images import stem
-from nnunet_chordoma.predicted_from import RECORDS
+from nnunet_chordoma.predicted_from import RECORDS, record_entry
 from nnunet_chordoma.probabilities import COMPACT_SUFFIX
 
 PREDICTIONS, ENSEMBLE = RECORDS
@@ -61,7 +61,7 @@ def models_of(label_map: Path) -> Models | None:
     probabilities still have the size that the ensemble read. Raises ChordomaError for damaged records.
     """
     folder, case = label_map.parent, stem(label_map)
-    entry = _entry(folder / ENSEMBLE, case)
+    entry = record_entry(folder / ENSEMBLE, case)
     try:
         if entry is None:
             digest = _digest(folder, case)
@@ -122,18 +122,9 @@ def _trained_anew(fitted: Models, found: Models) -> list[str]:
     return [name for name, digest in found.sha256.items() if fitted.sha256.get(name, digest) != digest]
 
 
-def _entry(path: Path, case: str) -> dict[str, Any] | None:
-    content: Any = read_json(path) if path.is_file() else None
-    if not isinstance(content, dict) or content.get("schema") != RECORDS[path.name]:
-        return None
-    cases = content.get("cases")
-    entry = cases.get(case) if isinstance(cases, dict) else None
-    return entry if isinstance(entry, dict) else None
-
-
 def _digest(folder: Path, case: str) -> str | None:
     """Stands for all files of the model that predicted a case into a folder."""
-    entry = _entry(folder / PREDICTIONS, case)
+    entry = record_entry(folder / PREDICTIONS, case)
     if entry is None or not entry.get("model_sha256"):
         return None
     files = sorted((str(name), str(digest)) for name, digest in entry["model_sha256"].items())
